@@ -1,5 +1,6 @@
 //! The address of a stream: `kind/id`.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -103,6 +104,13 @@ impl FromStr for StreamId {
                 allowed: "kind/id, the kind 1 to 32 of a-z and '-', the id 1 to 128 characters without '/' and control characters".into(),
             })
         }
+    }
+}
+
+/// So that a map from streams can be asked with the text of an address.
+impl Borrow<str> for StreamId {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

@@ -1,0 +1,70 @@
+//! How payloads are encoded. The codec's number is stored with every event, so that several can live side by side.
+//!
+//! bincode is not self-describing: swapped fields or reordered variants decode without an error. What a payload is
+//! comes from the event type and version beside it, never from its bytes.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::record::Append;
+
+/// bincode 2, standard configuration (little-endian, variable-length integers).
+pub const BINCODE_2: u8 = 1;
+
+/// Why bytes are not the value they should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// The codec's number is not one of this release.
+    #[error("codec {0} is not known")]
+    UnknownCodec(u8),
+    /// The bytes are no such value.
+    #[error("the bytes are no such value ({0})")]
+    Malformed(String),
+    /// The value ends before the bytes do.
+    #[error("{0} bytes are left over after the value")]
+    LeftOver(usize),
+}
+
+/// Encodes a value with [`BINCODE_2`].
+///
+/// # Panics
+/// When the value cannot be encoded at all: a map of unknown length, or `skip_serializing_if`. That is a mistake in
+/// the type, which every test of it meets.
+pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    bincode::serde::encode_to_vec(value, bincode::config::standard()).expect("stored types are plain structs and enums")
+}
+
+/// Decodes a value that `codec` encoded. Every byte must be used.
+///
+/// # Errors
+/// When the codec is unknown or the bytes are no such value. Never panics, whatever the bytes are.
+pub fn decode<T: DeserializeOwned>(codec: u8, bytes: &[u8]) -> Result<T, DecodeError> {
+    if codec != BINCODE_2 {
+        return Err(DecodeError::UnknownCodec(codec));
+    }
+    let limited = bincode::config::standard().with_limit::<{ Append::EVENT_BYTES_MAX }>();
+    let (value, used) =
+        bincode::serde::decode_from_slice(bytes, limited).map_err(|error| DecodeError::Malformed(error.to_string()))?;
+    match bytes.len() - used {
+        0 => Ok(value),
+        left => Err(DecodeError::LeftOver(left)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_survives_and_nothing_else_is_taken_for_one() {
+        let value = (7u8, "north".to_owned(), vec![1.5f64, 2.5]);
+        let bytes = encode(&value);
+        assert_eq!(decode::<(u8, String, Vec<f64>)>(BINCODE_2, &bytes), Ok(value));
+        assert_eq!(decode::<(u8, String)>(BINCODE_2, &bytes), Err(DecodeError::LeftOver(17)));
+        assert_eq!(decode::<u8>(9, &bytes), Err(DecodeError::UnknownCodec(9)));
+        for len in 0..bytes.len() {
+            assert!(decode::<(u8, String, Vec<f64>)>(BINCODE_2, &bytes[..len]).is_err(), "cut at {len}");
+        }
+    }
+}

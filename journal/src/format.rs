@@ -1,0 +1,477 @@
+//! The bytes of blocks and records, as drawn in `docs/journal-format.md`. Only this file knows them.
+//!
+//! Vocabulary: a *record* is one event with its envelope; a *frame* is a record with its length and checksum; a *block*
+//! is the value of one key of the store: a header, then whole frames, or a *part* of a frame that is larger than a block;
+//! a *group* is what one commit makes durable: some blocks, all or none.
+//!
+//! All integers are little-endian, except in keys, where big-endian bytes sort like the numbers.
+
+use uuid::Uuid;
+
+use crate::chain::Hash;
+use crate::error::Damage;
+use crate::position::{Position, Sequence};
+use crate::record::{Append, NewEvent, Record};
+
+/// Largest block. Seventeen of them, the most that a leaf of sled's tree holds, stay below a quarter of a segment of
+/// 4 MiB; sled would put anything larger into a blob file, which it never syncs (I-3).
+pub(crate) const BLOCK_LEN_MAX: usize = 48 << 10;
+pub(crate) const SLED_SEGMENT_LEN: usize = 4 << 20;
+const SLED_LEAF_ITEMS_MAX: usize = 17;
+
+pub(crate) const HEADER_LEN: usize = 104;
+const BODY_LEN_MAX: usize = BLOCK_LEN_MAX - HEADER_LEN;
+const HEADER_CHECKSUM_AT: usize = 100;
+const BLOCK_MAGIC: [u8; 4] = *b"IVJB";
+const BLOCK_VERSION: u8 = 1;
+
+/// Length and checksum before each record.
+const FRAME_PREFIX_LEN: usize = 8;
+/// The part of a record before its strings.
+const RECORD_FIXED_LEN: usize = 52;
+const RECORD_MAGIC: u8 = 0xE7;
+const RECORD_VERSION: u8 = 1;
+const HAS_PRINCIPAL: u8 = 1;
+const HAS_CORRELATION: u8 = 2;
+const HAS_CAUSATION: u8 = 4;
+
+const _: () = assert!((BLOCK_LEN_MAX + KEY_LEN) * SLED_LEAF_ITEMS_MAX < SLED_SEGMENT_LEN / 4);
+const _: () = assert!(Append::EVENT_BYTES_MAX / BODY_LEN_MAX < u16::MAX as usize);
+const _: () = assert!(HEADER_CHECKSUM_AT + 4 == HEADER_LEN);
+
+pub(crate) const KEY_LEN: usize = 10;
+
+/// The key of a block: the position of its first record, and which part of that record it is when one needs several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BlockKey {
+    /// The first record's position.
+    pub position: Position,
+    /// 0, or the number of the part.
+    pub part: u16,
+}
+
+impl BlockKey {
+    /// The key of a block that begins with the record at `position`.
+    pub fn first(position: Position) -> Self {
+        BlockKey { position, part: 0 }
+    }
+
+    /// As stored: big-endian, so that keys sort like positions.
+    pub fn to_bytes(self) -> [u8; KEY_LEN] {
+        let mut bytes = [0; KEY_LEN];
+        bytes[..8].copy_from_slice(&self.position.get().to_be_bytes());
+        bytes[8..].copy_from_slice(&self.part.to_be_bytes());
+        bytes
+    }
+
+    /// The key of those bytes, unless there are not ten of them.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let bytes: &[u8; KEY_LEN] = bytes.try_into().ok()?;
+        let (position, part) = bytes.split_at(8);
+        Some(BlockKey {
+            position: Position::new(u64::from_be_bytes(position.try_into().ok()?)),
+            part: u16::from_be_bytes(part.try_into().ok()?),
+        })
+    }
+}
+
+/// What a block says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) key: BlockKey,
+    /// How many parts the record has; 1 for a block of whole records.
+    pub(crate) parts: u16,
+    /// How many records it holds; 1 for a part.
+    pub(crate) records: u32,
+    pub(crate) body_len: u32,
+    /// Which block of its group it is, and how many there are.
+    pub(crate) block_in_group: u32,
+    pub(crate) blocks_in_group: u32,
+    /// The chain before the first record and after the last.
+    pub(crate) hash_before: Hash,
+    pub(crate) hash_after: Hash,
+}
+
+impl Header {
+    /// The position after the block's last record.
+    pub(crate) fn next_position(&self) -> Position {
+        self.key.position.plus(self.records.into())
+    }
+
+    fn write(&self, out: &mut [u8]) {
+        out[0..4].copy_from_slice(&BLOCK_MAGIC);
+        out[4] = BLOCK_VERSION;
+        out[5..8].fill(0);
+        out[8..16].copy_from_slice(&self.key.position.get().to_le_bytes());
+        out[16..18].copy_from_slice(&self.key.part.to_le_bytes());
+        out[18..20].copy_from_slice(&self.parts.to_le_bytes());
+        out[20..24].copy_from_slice(&self.records.to_le_bytes());
+        out[24..28].copy_from_slice(&self.body_len.to_le_bytes());
+        out[28..32].copy_from_slice(&self.block_in_group.to_le_bytes());
+        out[32..36].copy_from_slice(&self.blocks_in_group.to_le_bytes());
+        out[36..68].copy_from_slice(&self.hash_before.0);
+        out[68..100].copy_from_slice(&self.hash_after.0);
+        let checksum = crc32fast::hash(&out[..HEADER_CHECKSUM_AT]);
+        out[HEADER_CHECKSUM_AT..HEADER_LEN].copy_from_slice(&checksum.to_le_bytes());
+    }
+}
+
+/// One block as read: its header and its body, checked as far as the header goes.
+pub(crate) struct Block<'a> {
+    pub(crate) header: Header,
+    pub(crate) body: &'a [u8],
+}
+
+impl<'a> Block<'a> {
+    /// Reads the block stored under `key`.
+    pub(crate) fn parse(key: BlockKey, bytes: &'a [u8]) -> Result<Self, Damage> {
+        let damage = |problem: &str| Damage { position: key.position, problem: problem.into() };
+        let Some((head, body)) = bytes.split_at_checked(HEADER_LEN) else {
+            return Err(damage("the block is shorter than its header"));
+        };
+        let (checked, checksum) = head.split_at(HEADER_CHECKSUM_AT);
+        if checked[..4] != BLOCK_MAGIC || crc32fast::hash(checked).to_le_bytes() != checksum {
+            return Err(damage("the block's header is damaged"));
+        }
+        let version = checked[4];
+        if version != BLOCK_VERSION {
+            return Err(damage(&format!("the block has format version {version}, known is {BLOCK_VERSION}")));
+        }
+        let mut fields = Reader { rest: &checked[8..] };
+        let header = Header {
+            key: BlockKey { position: Position::new(fields.u64()), part: fields.u16() },
+            parts: fields.u16(),
+            records: fields.u32(),
+            body_len: fields.u32(),
+            block_in_group: fields.u32(),
+            blocks_in_group: fields.u32(),
+            hash_before: Hash(fields.array()),
+            hash_after: Hash(fields.array()),
+        };
+        if header.key != key {
+            return Err(damage(&format!("the block stored here is that of position {}", header.key.position)));
+        }
+        if header.body_len as usize != body.len() {
+            return Err(damage("the block is cut or has bytes after its end"));
+        }
+        let one_part_of_one_record = header.records == 1 && header.key.part < header.parts;
+        if header.records == 0 || header.parts == 0 || (header.parts > 1 && !one_part_of_one_record) {
+            return Err(damage("the block's header contradicts itself"));
+        }
+        Ok(Block { header, body })
+    }
+}
+
+/// The frames of a body, one after the other.
+pub(crate) struct Frames<'a> {
+    rest: &'a [u8],
+    position: Position,
+}
+
+impl<'a> Frames<'a> {
+    /// The frames of a body that begins at `position`.
+    pub(crate) fn new(body: &'a [u8], position: Position) -> Self {
+        Frames { rest: body, position }
+    }
+
+    /// Where the next frame belongs.
+    pub(crate) fn position(&self) -> Position {
+        self.position
+    }
+
+    fn take(&mut self) -> Result<&'a [u8], Damage> {
+        let position = self.position;
+        let damage = |problem: &str| Damage { position, problem: problem.into() };
+        let mut prefix = Reader { rest: self.rest };
+        if prefix.rest.len() < FRAME_PREFIX_LEN {
+            return Err(damage("the record is cut"));
+        }
+        let (len, checksum) = (prefix.u32() as usize, prefix.u32());
+        let Some((record, rest)) = prefix.rest.split_at_checked(len) else {
+            return Err(damage("the record is cut, or its length is damaged"));
+        };
+        if crc32fast::hash(record) != checksum {
+            return Err(damage("the record's checksum does not fit"));
+        }
+        self.rest = rest;
+        self.position = self.position.plus(1);
+        Ok(record)
+    }
+}
+
+impl<'a> Iterator for Frames<'a> {
+    /// The record's bytes, as they enter the hash chain, and the record read from them.
+    type Item = Result<(&'a [u8], Record<'a>), Damage>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let position = self.position;
+        Some(self.take().and_then(|bytes| match parse_record(bytes) {
+            Some(record) if record.position == position => Ok((bytes, record)),
+            Some(record) => {
+                let problem = format!("the record stored here is that of position {}", record.position);
+                Err(Damage { position, problem })
+            }
+            None => Err(Damage { position, problem: "the record cannot be read".into() }),
+        }))
+    }
+}
+
+/// The length of an event's frame.
+pub(crate) fn frame_len(append: &Append, event: &NewEvent) -> usize {
+    let origin = &append.origin;
+    FRAME_PREFIX_LEN
+        + RECORD_FIXED_LEN
+        + (2 + append.stream.as_str().len())
+        + (1 + event.event_type.len())
+        + origin.principal.as_ref().map_or(0, |who| 2 + who.len())
+        + origin.correlation_id.map_or(0, |_| 16)
+        + origin.causation_id.map_or(0, |_| 16)
+        + event.payload.len()
+}
+
+/// What the writer adds to an event.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) position: Position,
+    pub(crate) sequence: Sequence,
+    pub(crate) recorded_at_micros: i64,
+}
+
+/// Writes an event's frame and returns where in `out` its record begins.
+fn write_frame(out: &mut Vec<u8>, append: &Append, event: &NewEvent, place: Place) -> usize {
+    let start = out.len();
+    out.extend_from_slice(&[0; FRAME_PREFIX_LEN]);
+    let record_at = out.len();
+    let origin = &append.origin;
+    let flags = origin.principal.as_ref().map_or(0, |_| HAS_PRINCIPAL)
+        | origin.correlation_id.map_or(0, |_| HAS_CORRELATION)
+        | origin.causation_id.map_or(0, |_| HAS_CAUSATION);
+    out.extend_from_slice(&[RECORD_MAGIC, RECORD_VERSION, event.codec, flags]);
+    out.extend_from_slice(&event.version.to_le_bytes());
+    out.extend_from_slice(&[0; 2]);
+    out.extend_from_slice(&append.epoch.to_le_bytes());
+    out.extend_from_slice(&place.position.get().to_le_bytes());
+    out.extend_from_slice(&place.sequence.get().to_le_bytes());
+    out.extend_from_slice(&place.recorded_at_micros.to_le_bytes());
+    out.extend_from_slice(event.id.as_bytes());
+    assert_eq!(out.len() - record_at, RECORD_FIXED_LEN, "the fixed part of a record is as long as documented");
+    let stream = append.stream.as_str();
+    out.extend_from_slice(&(stream.len() as u16).to_le_bytes());
+    out.extend_from_slice(stream.as_bytes());
+    out.push(event.event_type.len() as u8);
+    out.extend_from_slice(event.event_type.as_bytes());
+    if let Some(principal) = &origin.principal {
+        out.extend_from_slice(&(principal.len() as u16).to_le_bytes());
+        out.extend_from_slice(principal.as_bytes());
+    }
+    for id in [origin.correlation_id, origin.causation_id].into_iter().flatten() {
+        out.extend_from_slice(id.as_bytes());
+    }
+    out.extend_from_slice(&event.payload);
+    let record_len = (out.len() - record_at) as u32;
+    let checksum = crc32fast::hash(&out[record_at..]);
+    out[start..start + 4].copy_from_slice(&record_len.to_le_bytes());
+    out[start + 4..record_at].copy_from_slice(&checksum.to_le_bytes());
+    record_at
+}
+
+/// Reads a record; `None` when the bytes are none, or are too few or too many.
+fn parse_record(bytes: &[u8]) -> Option<Record<'_>> {
+    if bytes.len() < RECORD_FIXED_LEN {
+        return None;
+    }
+    let mut fields = Reader { rest: bytes };
+    let [magic, record_version, codec, flags] = fields.array();
+    let version = fields.u16();
+    let reserved = fields.u16();
+    let epoch = fields.u32();
+    let position = Position::new(fields.u64());
+    let sequence = Sequence::new(fields.u64());
+    let recorded_at_micros = fields.u64() as i64;
+    let id = Uuid::from_bytes(fields.array());
+    if (magic, record_version, reserved) != (RECORD_MAGIC, RECORD_VERSION, 0)
+        || flags & !(HAS_PRINCIPAL | HAS_CORRELATION | HAS_CAUSATION) != 0
+    {
+        return None;
+    }
+    let stream_len = usize::from(fields.checked::<2>().map(u16::from_le_bytes)?);
+    let stream = fields.text(stream_len)?;
+    let type_len = usize::from(fields.checked::<1>()?[0]);
+    let event_type = fields.text(type_len)?;
+    let principal = if flags & HAS_PRINCIPAL != 0 {
+        let len = usize::from(fields.checked::<2>().map(u16::from_le_bytes)?);
+        Some(fields.text(len)?)
+    } else {
+        None
+    };
+    let mut optional_id = |flag| -> Option<Option<Uuid>> {
+        if flags & flag == 0 { Some(None) } else { fields.checked().map(|bytes| Some(Uuid::from_bytes(bytes))) }
+    };
+    let correlation_id = optional_id(HAS_CORRELATION)?;
+    let causation_id = optional_id(HAS_CAUSATION)?;
+    Some(Record {
+        position,
+        stream,
+        sequence,
+        epoch,
+        recorded_at_micros,
+        id,
+        event_type,
+        version,
+        codec,
+        principal,
+        correlation_id,
+        causation_id,
+        payload: fields.rest,
+    })
+}
+
+/// Packs the events of one group into blocks and carries the chain along.
+pub(crate) struct GroupEncoder {
+    blocks: Vec<(Header, Vec<u8>)>,
+    /// The block being filled, with room for its header in front.
+    open: Vec<u8>,
+    open_first: Position,
+    open_hash_before: Hash,
+    next: Position,
+    hash: Hash,
+}
+
+impl GroupEncoder {
+    /// A group whose first event gets the position `next`, after the chain value `hash`.
+    pub(crate) fn new(next: Position, hash: Hash) -> Self {
+        GroupEncoder {
+            blocks: Vec::new(),
+            open: vec![0; HEADER_LEN],
+            open_first: next,
+            open_hash_before: hash,
+            next,
+            hash,
+        }
+    }
+
+    /// The position that the next event gets.
+    pub(crate) fn next_position(&self) -> Position {
+        self.next
+    }
+
+    /// The chain after the last event.
+    pub(crate) fn hash(&self) -> Hash {
+        self.hash
+    }
+
+    /// Adds one event and returns the position of the first record of the block it lies in.
+    pub(crate) fn push(
+        &mut self,
+        append: &Append,
+        event: &NewEvent,
+        sequence: Sequence,
+        recorded_at_micros: i64,
+    ) -> Position {
+        let len = frame_len(append, event);
+        if self.open.len() + len > BLOCK_LEN_MAX {
+            self.close_block();
+        }
+        let place = Place { position: self.next, sequence, recorded_at_micros };
+        let record_at = write_frame(&mut self.open, append, event, place);
+        self.hash = self.hash.then(&self.open[record_at..]);
+        self.next = self.next.plus(1);
+        let first = self.open_first;
+        if self.open.len() > BLOCK_LEN_MAX {
+            self.close_oversized();
+        }
+        first
+    }
+
+    /// The finished blocks, in order, with their keys.
+    pub(crate) fn finish(mut self) -> Vec<(BlockKey, Vec<u8>)> {
+        self.close_block();
+        let blocks_in_group = self.blocks.len() as u32;
+        let finish = |(index, (mut header, mut bytes)): (usize, (Header, Vec<u8>))| {
+            header.block_in_group = index as u32;
+            header.blocks_in_group = blocks_in_group;
+            header.write(&mut bytes[..HEADER_LEN]);
+            (header.key, bytes)
+        };
+        self.blocks.into_iter().enumerate().map(finish).collect()
+    }
+
+    fn close_block(&mut self) {
+        if self.open.len() > HEADER_LEN {
+            let bytes = std::mem::replace(&mut self.open, vec![0; HEADER_LEN]);
+            let header = self.header(0, 1, &bytes);
+            self.blocks.push((header, bytes));
+            self.begin_block();
+        }
+    }
+
+    /// Splits the one record of the open block, which is larger than a block, into parts.
+    fn close_oversized(&mut self) {
+        let bytes = std::mem::replace(&mut self.open, vec![0; HEADER_LEN]);
+        let chunks = bytes[HEADER_LEN..].chunks(BODY_LEN_MAX);
+        let parts = chunks.len() as u16;
+        for (part, chunk) in chunks.enumerate() {
+            let mut part_bytes = vec![0; HEADER_LEN];
+            part_bytes.extend_from_slice(chunk);
+            let header = self.header(part as u16, parts, &part_bytes);
+            self.blocks.push((header, part_bytes));
+        }
+        self.begin_block();
+    }
+
+    fn begin_block(&mut self) {
+        self.open_first = self.next;
+        self.open_hash_before = self.hash;
+    }
+
+    fn header(&self, part: u16, parts: u16, bytes: &[u8]) -> Header {
+        Header {
+            key: BlockKey { position: self.open_first, part },
+            parts,
+            records: (self.next.get() - self.open_first.get()) as u32,
+            body_len: (bytes.len() - HEADER_LEN) as u32,
+            block_in_group: 0,
+            blocks_in_group: 0,
+            hash_before: self.open_hash_before,
+            hash_after: self.hash,
+        }
+    }
+}
+
+/// Reads little-endian fields off the front. The plain readers panic at the end, the `checked` ones do not.
+struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn checked<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (head, rest) = self.rest.split_first_chunk::<N>()?;
+        self.rest = rest;
+        Some(*head)
+    }
+
+    fn array<const N: usize>(&mut self) -> [u8; N] {
+        self.checked().expect("the caller has checked that the fixed part is whole")
+    }
+
+    fn text(&mut self, len: usize) -> Option<&'a str> {
+        let (text, rest) = self.rest.split_at_checked(len)?;
+        self.rest = rest;
+        std::str::from_utf8(text).ok()
+    }
+
+    fn u16(&mut self) -> u16 {
+        u16::from_le_bytes(self.array())
+    }
+
+    fn u32(&mut self) -> u32 {
+        u32::from_le_bytes(self.array())
+    }
+
+    fn u64(&mut self) -> u64 {
+        u64::from_le_bytes(self.array())
+    }
+}

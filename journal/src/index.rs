@@ -1,0 +1,95 @@
+//! What is where: built in memory while the journal opens, and kept up by the writer. Never stored.
+
+use std::collections::HashMap;
+
+use crate::error::Damage;
+use crate::position::{Position, Sequence};
+use crate::stream_id::StreamId;
+
+/// Of each stream its head, its writer, and the blocks it lies in.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    streams: HashMap<StreamId, StreamEntry>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct StreamEntry {
+    pub(crate) head: Sequence,
+    pub(crate) epoch: u32,
+    /// The first position of each block that holds events of the stream, and the first of the stream's sequences there.
+    blocks: Vec<(Position, Sequence)>,
+}
+
+/// What one stream holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamSummary {
+    /// Its address.
+    pub stream: StreamId,
+    /// How many events it holds.
+    pub events: u64,
+    /// The sequence of the last one.
+    pub last_sequence: Sequence,
+}
+
+impl Index {
+    pub(crate) fn get(&self, stream: &str) -> Option<&StreamEntry> {
+        // `StreamId` hashes like the text it holds; see its `Borrow`.
+        self.streams.get(stream)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Notes one event that lies in the block beginning at `block`.
+    pub(crate) fn note(
+        &mut self,
+        block: Position,
+        position: Position,
+        stream: &str,
+        sequence: Sequence,
+        epoch: u32,
+    ) -> Result<(), Damage> {
+        let entry = match self.streams.get_mut(stream) {
+            Some(entry) => entry,
+            None => {
+                let id: StreamId =
+                    stream.parse().map_err(|_| Damage { position, problem: format!("{stream:?} is no stream") })?;
+                self.streams.entry(id).or_default()
+            }
+        };
+        if sequence != entry.head.plus(1) {
+            let problem = format!("stream {stream} goes from sequence {} to {sequence}", entry.head);
+            return Err(Damage { position, problem });
+        }
+        entry.head = sequence;
+        entry.epoch = entry.epoch.max(epoch);
+        if entry.blocks.last().is_none_or(|&(last, _)| last != block) {
+            entry.blocks.push((block, sequence));
+        }
+        Ok(())
+    }
+
+    /// The blocks that can hold the stream's events `from` to `to`, in order.
+    pub(crate) fn blocks_of(&self, stream: &str, from: Sequence, to: Sequence) -> Vec<Position> {
+        let Some(entry) = self.get(stream) else { return Vec::new() };
+        let begin = entry.blocks.partition_point(|&(_, first)| first <= from).saturating_sub(1);
+        let end = entry.blocks.partition_point(|&(_, first)| first <= to);
+        entry.blocks[begin.min(end)..end].iter().map(|&(block, _)| block).collect()
+    }
+
+    /// All streams, by address.
+    pub(crate) fn summaries(&self) -> Vec<StreamSummary> {
+        let mut all: Vec<StreamSummary> = self
+            .streams
+            .iter()
+            .map(|(stream, entry)| StreamSummary {
+                stream: stream.clone(),
+                events: entry.head.get(),
+                last_sequence: entry.head,
+            })
+            .collect();
+        all.sort_unstable_by(|a, b| a.stream.cmp(&b.stream));
+        all
+    }
+}

@@ -1,0 +1,550 @@
+//! The journal on one machine: a store, an index in memory, and one writer thread.
+//!
+//! The writer takes whatever waits, packs it into one group, commits it, and only then tells anybody: many callers
+//! share one sync (group commit). Nothing else writes. A failed commit fences the journal for good (I-5).
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, mpsc};
+use std::thread::JoinHandle;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use uuid::Uuid;
+
+use crate::blocks::{Walk, read_block};
+use crate::chain::Hash;
+use crate::directory::{Directory, Head, HeadCheckpoint};
+use crate::error::{Damage, Error};
+use crate::format::{BlockKey, Frames, GroupEncoder};
+use crate::index::{Index, StreamSummary};
+use crate::journal::{Journal, OnDurable, OnOutcome, OnRecord, Stat};
+use crate::position::{Position, Sequence};
+use crate::record::{Append, Outcome, Written};
+use crate::store::{Guards, MemoryStore, SledStore, Store};
+use crate::stream_id::StreamId;
+use crate::verify::{VerifyProgress, VerifyReport, verify_store};
+
+/// Most bytes that wait to be written, and the largest append; beyond it appends are refused as overloaded.
+pub const QUEUE_BYTES_MAX: usize = 64 << 20;
+/// A group is closed when it holds this much, so that nobody waits for a commit without end.
+const GROUP_BYTES_MAX: usize = 4 << 20;
+
+/// A journal whose events lie in one store of this process.
+pub struct LocalJournal {
+    shared: Arc<Shared>,
+    /// `None` once closed.
+    queue: Mutex<Option<mpsc::Sender<Request>>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Shared {
+    store: Box<dyn Store>,
+    checkpoint: Option<HeadCheckpoint>,
+    durable: RwLock<Durable>,
+    waiting_bytes: AtomicUsize,
+    /// The first failure of the store. From then on nothing is acknowledged.
+    poisoned: Mutex<Option<String>>,
+    /// Keeps others out as long as the journal lives.
+    _lock: Option<File>,
+}
+
+/// What readers may see. Changed by the writer only, after a commit.
+struct Durable {
+    index: Index,
+    head: Head,
+    blocks: u64,
+}
+
+enum Request {
+    Append { append: Append, bytes: usize, done: OnOutcome },
+    WhenDurable(OnDurable),
+}
+
+impl LocalJournal {
+    /// Opens the sled journal in `dir`, or creates one.
+    ///
+    /// # Errors
+    /// When another process holds it, its files are damaged, or it is behind its head checkpoint.
+    pub fn open(dir: &Path) -> Result<Self, Error> {
+        Self::open_guarded(dir, Guards::ON)
+    }
+
+    /// As [`LocalJournal::open`], but without the `fdatasync` that makes sled durable: loses data in a power cut.
+    ///
+    /// # Errors
+    /// As [`LocalJournal::open`].
+    #[cfg(feature = "testing")]
+    pub fn open_without_fdatasync(dir: &Path) -> Result<Self, Error> {
+        Self::open_guarded(dir, Guards { fdatasync: false })
+    }
+
+    fn open_guarded(dir: &Path, guards: Guards) -> Result<Self, Error> {
+        std::fs::create_dir_all(dir).map_err(|error| Error::io(format!("creating {}", dir.display()), error))?;
+        let directory = Directory::new(dir);
+        let lock = directory.lock(true)?;
+        if !directory.holds_journal() {
+            directory.create()?;
+        }
+        directory.check_header()?;
+        let expected = HeadCheckpoint::read(&directory)?;
+        let store = SledStore::open(&directory.store(), guards)?;
+        let checkpoint = HeadCheckpoint::open(&directory)?;
+        Self::start(Box::new(store), Some((checkpoint, expected)), lock)
+    }
+
+    /// An empty journal in memory, which is gone when it is dropped.
+    pub fn in_memory() -> Self {
+        Self::on(MemoryStore::default()).expect("an empty store holds nothing that could be damaged")
+    }
+
+    /// A journal on any store. It has no head checkpoint, so a cut tail goes unnoticed.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or what it holds is damaged.
+    pub fn on(store: impl Store) -> Result<Self, Error> {
+        Self::start(Box::new(store), None, None)
+    }
+
+    fn start(
+        store: Box<dyn Store>,
+        checkpoint: Option<(HeadCheckpoint, Head)>,
+        lock: Option<File>,
+    ) -> Result<Self, Error> {
+        let (checkpoint, expected) = checkpoint.unzip();
+        let durable = load(store.as_ref(), expected.unwrap_or_default())?;
+        if let Some(checkpoint) = &checkpoint {
+            checkpoint.write(durable.head).map_err(|error| Error::io("writing the head checkpoint", error))?;
+        }
+        let shared = Arc::new(Shared {
+            store,
+            checkpoint,
+            durable: RwLock::new(durable),
+            waiting_bytes: AtomicUsize::new(0),
+            poisoned: Mutex::new(None),
+            _lock: lock,
+        });
+        let (sender, receiver) = mpsc::channel();
+        let writer = std::thread::Builder::new()
+            .name("ionveil-journal".into())
+            .spawn({
+                let shared = Arc::clone(&shared);
+                move || write_groups(&shared, &receiver)
+            })
+            .map_err(|error| Error::io("starting the journal's writer thread", error))?;
+        Ok(LocalJournal { shared, queue: Mutex::new(Some(sender)), writer: Mutex::new(Some(writer)) })
+    }
+
+    fn send(&self, request: Request) -> Result<(), Error> {
+        if let Some(cause) = locked(&self.shared.poisoned).clone() {
+            return Err(Error::Poisoned { cause });
+        }
+        let queue = locked(&self.queue);
+        queue.as_ref().ok_or(Error::Closed)?.send(request).map_err(|_| Error::Closed)
+    }
+}
+
+impl Journal for LocalJournal {
+    fn submit(&self, append: Append, done: OnOutcome) -> Result<(), Error> {
+        append.check()?;
+        let bytes = append.stored_bytes();
+        if bytes > QUEUE_BYTES_MAX {
+            let allowed = format!("at most {QUEUE_BYTES_MAX} bytes");
+            return Err(Error::Invalid { field: "append size", value: bytes.to_string(), allowed });
+        }
+        let waiting_bytes = self.shared.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        // An append is always taken when nothing else waits.
+        let taken = if waiting_bytes > 0 && waiting_bytes + bytes > QUEUE_BYTES_MAX {
+            Err(Error::Overloaded { waiting_bytes })
+        } else {
+            self.send(Request::Append { append, bytes, done })
+        };
+        if taken.is_err() {
+            self.shared.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        taken
+    }
+
+    fn when_durable(&self, done: OnDurable) -> Result<(), Error> {
+        self.send(Request::WhenDurable(done))
+    }
+
+    fn head(&self) -> Head {
+        self.shared.durable().head
+    }
+
+    fn stream_head(&self, stream: &StreamId) -> Option<(Sequence, u32)> {
+        self.shared.durable().index.get(stream.as_str()).map(|entry| (entry.head, entry.epoch))
+    }
+
+    fn read_stream(
+        &self,
+        stream: &StreamId,
+        from: Sequence,
+        to: Sequence,
+        visit: &mut OnRecord<'_>,
+    ) -> Result<(), Error> {
+        self.shared.read_stream(stream.as_str(), from, to, visit)
+    }
+
+    fn read_all(&self, from: Position, to: Position, visit: &mut OnRecord<'_>) -> Result<(), Error> {
+        let from = from.max(Position::FIRST);
+        let to = to.min(self.head().position);
+        if from > to {
+            return Ok(());
+        }
+        // The block that holds `from` may begin before it.
+        let first = block_holding(self.shared.store.as_ref(), from)?;
+        Walk::from(first).run(self.shared.store.as_ref(), &mut |_, _, record| {
+            if record.position > to {
+                return Ok(ControlFlow::Break(()));
+            }
+            Ok(if record.position >= from { visit(record) } else { ControlFlow::Continue(()) })
+        })
+    }
+
+    fn streams(&self) -> Vec<StreamSummary> {
+        self.shared.durable().index.summaries()
+    }
+
+    fn stat(&self) -> Stat {
+        let durable = self.shared.durable();
+        Stat {
+            engine: self.shared.store.name(),
+            events: durable.head.position.get(),
+            blocks: durable.blocks,
+            streams: durable.index.len() as u64,
+            head: durable.head,
+            bytes_on_disk: self.shared.store.bytes(),
+            snapshots: 0,
+        }
+    }
+
+    fn verify(&self, expected: Option<Hash>, progress: &mut VerifyProgress<'_>) -> Result<VerifyReport, Error> {
+        let head = self.head();
+        let checkpoint = self.shared.checkpoint.as_ref().map(|_| head);
+        verify_store(self.shared.store.as_ref(), Some(head.position), checkpoint, expected, progress)
+    }
+
+    fn close(&self) {
+        locked(&self.queue).take();
+        if let Some(writer) = locked(&self.writer).take()
+            && writer.join().is_err()
+        {
+            tracing::error!("the journal's writer panicked");
+        }
+        if let Some(checkpoint) = &self.shared.checkpoint
+            && let Err(error) = checkpoint.sync()
+        {
+            tracing::warn!(%error, "the head checkpoint could not be synced");
+        }
+    }
+}
+
+impl Drop for LocalJournal {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Shared {
+    fn durable(&self) -> std::sync::RwLockReadGuard<'_, Durable> {
+        self.durable.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read_stream(&self, stream: &str, from: Sequence, to: Sequence, visit: &mut OnRecord<'_>) -> Result<(), Error> {
+        let blocks = self.durable().index.blocks_of(stream, from, to);
+        for first in blocks {
+            let flow = read_block(self.store.as_ref(), first, |header, body| -> Result<ControlFlow<()>, Damage> {
+                for frame in Frames::new(body, header.key.position) {
+                    let (_, record) = frame?;
+                    if record.stream != stream || record.sequence < from {
+                        continue;
+                    }
+                    if record.sequence > to || visit(&record).is_break() {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                }
+                Ok(ControlFlow::Continue(()))
+            })??;
+            if flow.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The first position of the block that holds `position`, which is at most the head's.
+fn block_holding(store: &dyn Store, position: Position) -> Result<Position, Error> {
+    let mut first = position;
+    let mut found = false;
+    while !found && first > Position::FIRST {
+        store.read(BlockKey::first(first), &mut |_| found = true)?;
+        if !found {
+            first = Position::new(first.get() - 1);
+        }
+    }
+    Ok(first)
+}
+
+/// Reads all blocks, checks them as far as one pass can without hashing every event, and builds the index.
+fn load(store: &dyn Store, checkpoint: Head) -> Result<Durable, Error> {
+    let (index, walk) = index_of(store)?;
+    let (index, walk) = match walk.unfinished_group() {
+        None => (index, walk),
+        Some(keys) => {
+            tracing::warn!(
+                position = %keys[0].position,
+                "a write that a crash cut short lies at the end of the journal; nobody was told of it, it is dropped"
+            );
+            store.remove(keys)?;
+            index_of(store)?
+        }
+    };
+    let position = Position::new(walk.next.get() - 1);
+    let head = Head { position, hash: walk.hash.unwrap_or_default() };
+    check_against(store, head, checkpoint)?;
+    Ok(Durable { index, head, blocks: walk.blocks })
+}
+
+fn index_of(store: &dyn Store) -> Result<(Index, Walk), Error> {
+    let mut index = Index::default();
+    let mut walk = Walk::from_start();
+    walk.run(store, &mut |header, _, record| {
+        index.note(header.key.position, record.position, record.stream, record.sequence, record.epoch)?;
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok((index, walk))
+}
+
+/// A journal that is behind its checkpoint, or that has another past there, is not the one that was written (I-6).
+fn check_against(store: &dyn Store, head: Head, checkpoint: Head) -> Result<(), Error> {
+    if checkpoint.position > head.position {
+        let problem = format!(
+            "the journal ends here, but the head checkpoint is at position {}: events are missing",
+            checkpoint.position
+        );
+        return Err(Damage { position: head.position.plus(1), problem }.into());
+    }
+    let mut hash = head.hash;
+    if checkpoint.position < head.position && checkpoint.position > Position::NONE {
+        let first = block_holding(store, checkpoint.position)?;
+        hash = read_block(store, first, |header, body| {
+            let count = checkpoint.position.get() - first.get() + 1;
+            let records = Frames::new(body, first).take(count as usize);
+            records.into_iter().try_fold(header.hash_before, |hash, frame| frame.map(|(bytes, _)| hash.then(bytes)))
+        })??;
+    }
+    if checkpoint.position > Position::NONE && hash != checkpoint.hash {
+        let problem = "the hash is not the one that the head checkpoint has for it: history was rewritten".into();
+        return Err(Damage { position: checkpoint.position, problem }.into());
+    }
+    Ok(())
+}
+
+/// The writer thread: until the queue is closed and empty.
+fn write_groups(shared: &Shared, queue: &mpsc::Receiver<Request>) {
+    while let Ok(first) = queue.recv() {
+        let mut group = Group::new(shared);
+        group.take(first);
+        while group.bytes < GROUP_BYTES_MAX
+            && let Ok(request) = queue.try_recv()
+        {
+            group.take(request);
+        }
+        group.commit();
+    }
+}
+
+/// What one commit makes durable, and who is told when it is.
+struct Group<'a> {
+    shared: &'a Shared,
+    encoder: GroupEncoder,
+    recorded_at_micros: i64,
+    bytes: usize,
+    answers: Vec<Answer>,
+    /// Streams that this group has touched.
+    staged: HashMap<StreamId, Staged>,
+    /// For the index, once the group is durable.
+    placed: Vec<(Position, Position, StreamId, Sequence, u32)>,
+}
+
+struct Staged {
+    head: Sequence,
+    epoch: u32,
+    /// The ids of the events that this group adds, the first of which follows the durable head.
+    ids: Vec<Uuid>,
+}
+
+enum Answer {
+    Outcome(OnOutcome, Outcome),
+    Durable(OnDurable),
+}
+
+impl<'a> Group<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        let head = shared.durable().head;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Group {
+            shared,
+            encoder: GroupEncoder::new(head.position.plus(1), head.hash),
+            recorded_at_micros: i64::try_from(now.as_micros()).unwrap_or(i64::MAX),
+            bytes: 0,
+            answers: Vec::new(),
+            staged: HashMap::new(),
+            placed: Vec::new(),
+        }
+    }
+
+    fn take(&mut self, request: Request) {
+        match request {
+            Request::WhenDurable(done) => self.answers.push(Answer::Durable(done)),
+            Request::Append { append, bytes, done } => {
+                self.shared.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+                self.bytes += bytes;
+                let outcome = self.stage(&append).unwrap_or_else(Outcome::Rejected);
+                self.answers.push(Answer::Outcome(done, outcome));
+            }
+        }
+    }
+
+    /// Decides on one append and, if it is good, encodes its events.
+    fn stage(&mut self, append: &Append) -> Result<Outcome, Error> {
+        if let Some(cause) = locked(&self.shared.poisoned).clone() {
+            return Err(Error::Poisoned { cause });
+        }
+        let (durable_head, durable_epoch) = self
+            .shared
+            .durable()
+            .index
+            .get(append.stream.as_str())
+            .map_or((Sequence::NONE, 0), |entry| (entry.head, entry.epoch));
+        let staged = self.staged.get(&append.stream);
+        let (head, epoch) = staged.map_or((durable_head, durable_epoch), |staged| (staged.head, staged.epoch));
+        if append.expected != head {
+            return match self.written_before(append, durable_head)? {
+                Some(written) => Ok(Outcome::AlreadyCommitted(written)),
+                None => Ok(Outcome::Conflict { head }),
+            };
+        }
+        if append.epoch < epoch {
+            return Ok(Outcome::Fenced { epoch });
+        }
+        let staged = self.staged.entry(append.stream.clone()).or_insert_with(|| Staged {
+            head: durable_head,
+            epoch: durable_epoch,
+            ids: Vec::new(),
+        });
+        staged.epoch = append.epoch;
+        for event in &append.events {
+            staged.head = staged.head.plus(1);
+            staged.ids.push(event.id);
+            let position = self.encoder.next_position();
+            let block = self.encoder.push(append, event, staged.head, self.recorded_at_micros);
+            self.placed.push((block, position, append.stream.clone(), staged.head, append.epoch));
+        }
+        let position = Position::new(self.encoder.next_position().get() - 1);
+        Ok(Outcome::Committed(Written { sequence: staged.head, position }))
+    }
+
+    /// Where the very events of `append` stand already, if they do: by their ids, at the sequences it asks for.
+    fn written_before(&self, append: &Append, durable_head: Sequence) -> Result<Option<Written>, Error> {
+        let last = append.expected.plus(append.events.len() as u64);
+        let mut found = Vec::with_capacity(append.events.len());
+        let mut position = Position::NONE;
+        let from = append.expected.plus(1);
+        self.shared.read_stream(append.stream.as_str(), from, last.min(durable_head), &mut |record| {
+            found.push(record.id);
+            position = record.position;
+            ControlFlow::Continue(())
+        })?;
+        for (_, staged_position, stream, sequence, _) in &self.placed {
+            if *stream == append.stream && *sequence >= from && *sequence <= last {
+                let staged = &self.staged[stream];
+                let first = staged.head.get() - staged.ids.len() as u64 + 1;
+                found.push(staged.ids[(sequence.get() - first) as usize]);
+                position = *staged_position;
+            }
+        }
+        let same = found.iter().eq(append.events.iter().map(|event| &event.id));
+        Ok(same.then_some(Written { sequence: last, position }))
+    }
+
+    /// Makes the group durable, shows it to readers, and tells everybody.
+    fn commit(self) {
+        let Group { shared, encoder, answers, placed, .. } = self;
+        if let Some(cause) = locked(&shared.poisoned).clone() {
+            return shared.refuse(answers, &cause);
+        }
+        let mut head = shared.durable().head;
+        if !placed.is_empty() {
+            head = Head { position: Position::new(encoder.next_position().get() - 1), hash: encoder.hash() };
+            let blocks = encoder.finish();
+            let blocks_len = blocks.len() as u64;
+            if let Err(error) = shared.store.commit(blocks) {
+                return shared.fail(answers, &error);
+            }
+            let mut durable = shared.durable.write().unwrap_or_else(PoisonError::into_inner);
+            for (block, position, stream, sequence, epoch) in placed {
+                durable
+                    .index
+                    .note(block, position, stream.as_str(), sequence, epoch)
+                    .expect("staging gave the stream's next sequence");
+            }
+            durable.head = head;
+            durable.blocks += blocks_len;
+            drop(durable);
+            if let Some(checkpoint) = &shared.checkpoint
+                && let Err(error) = checkpoint.write(head)
+            {
+                // The events are durable; only the witness of their end is late.
+                tracing::warn!(%error, "the head checkpoint could not be written");
+            }
+        }
+        for answer in answers {
+            match answer {
+                Answer::Outcome(done, outcome) => done(outcome),
+                Answer::Durable(done) => done(Ok(head)),
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// A failed commit: nobody knows what is on disk, so nothing is acknowledged any more until the journal is reopened.
+    fn fail(&self, answers: Vec<Answer>, error: &Error) {
+        let cause = with_sources(error);
+        tracing::error!(cause, "the journal could not write; it is fenced until it is opened again");
+        locked(&self.poisoned).get_or_insert_with(|| cause.clone());
+        self.refuse(answers, &cause);
+    }
+
+    fn refuse(&self, answers: Vec<Answer>, cause: &str) {
+        for answer in answers {
+            match answer {
+                Answer::Outcome(done, Outcome::Rejected(error)) => done(Outcome::Rejected(error)),
+                // What was read from events that are durable stays true; anything else hangs on the failed group.
+                Answer::Outcome(done, _) => done(Outcome::Unknown { cause: cause.into() }),
+                Answer::Durable(done) => done(Err(Error::Poisoned { cause: cause.into() })),
+            }
+        }
+    }
+}
+
+fn with_sources(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // The values behind these locks are replaced whole, so a panic elsewhere cannot have left one half changed.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,195 @@
+//! Blocks in sled 0.34.7, with the guards without which it loses acknowledged data (`docs/journal-format.md`, I-3).
+//!
+//! - sled's own `flush` hands data to the kernel but not to the device: every commit ends with `fdatasync` of a
+//!   descriptor of ours on sled's file. Its background flusher is off.
+//! - A leaf above a quarter of a segment would go to a blob file that is never synced: segments are large and blocks small.
+//! - sled panics on damaged files: every call that can meet damage contains the panic and returns it as an error.
+//! - Files and directories are synced once when they are created.
+
+use std::fs::{self, File, OpenOptions};
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use super::{BlockKey, Store};
+use crate::error::{Damage, Error};
+use crate::format::SLED_SEGMENT_LEN;
+use crate::position::Position;
+
+/// sled's cache of pages. Its default of 1 GiB grows with the data.
+const CACHE_BYTES: u64 = 64 << 20;
+
+pub(crate) struct SledStore {
+    /// Taken out when it is closed, since sled may panic there as well.
+    db: Option<sled::Db>,
+    /// Our own descriptor of sled's log file, for `fdatasync`.
+    log: File,
+    dir: PathBuf,
+    guards: Guards,
+}
+
+/// Which guards are on. All of them, except in the test that shows what they are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Guards {
+    pub(crate) fdatasync: bool,
+}
+
+impl Guards {
+    pub(crate) const ON: Guards = Guards { fdatasync: true };
+}
+
+impl SledStore {
+    /// Opens or creates the store in `dir`.
+    pub(crate) fn open(dir: &Path, guards: Guards) -> Result<Self, Error> {
+        let is_new = !dir.join("db").exists();
+        let config = sled::Config::new()
+            .path(dir)
+            .segment_size(SLED_SEGMENT_LEN)
+            .cache_capacity(CACHE_BYTES)
+            .flush_every_ms(None);
+        let unreadable = |problem: String| Error::Unreadable { path: dir.to_owned(), problem };
+        let db = contained(|| config.open())
+            .map_err(|panic| unreadable(format!("sled's files are damaged ({panic})")))?
+            .map_err(|error| unreadable(format!("sled cannot read its files ({error})")))?;
+        let log_path = dir.join("db");
+        let log = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&log_path)
+            .map_err(|error| Error::io(format!("opening {}", log_path.display()), error))?;
+        let store = SledStore { db: Some(db), log, dir: dir.to_owned(), guards };
+        if is_new {
+            store.sync_new_files().map_err(|error| Error::io("syncing the new journal's files", error))?;
+        }
+        Ok(store)
+    }
+
+    /// After a power cut an unsynced `conf` can be empty, and sled then believes any settings.
+    fn sync_new_files(&self) -> std::io::Result<()> {
+        File::open(self.dir.join("conf"))?.sync_all()?;
+        self.log.sync_all()?;
+        sync_dir(&self.dir)
+    }
+
+    fn db(&self) -> &sled::Db {
+        self.db.as_ref().expect("the database is taken out only when the store is dropped")
+    }
+
+    fn sync(&self) -> Result<(), Error> {
+        self.db().flush().map_err(|error| write_failed(&error))?;
+        if self.guards.fdatasync {
+            self.log.sync_data().map_err(|error| Error::io("syncing the journal", error))?;
+        }
+        Ok(())
+    }
+}
+
+impl Store for SledStore {
+    fn name(&self) -> &'static str {
+        "sled"
+    }
+
+    fn commit(&self, blocks: Vec<(BlockKey, Vec<u8>)>) -> Result<(), Error> {
+        contained(|| {
+            // A batch costs a second write of sled's log, so a single block does without.
+            if blocks.len() == 1 {
+                for (key, bytes) in blocks {
+                    self.db().insert(key.to_bytes(), bytes).map_err(|error| write_failed(&error))?;
+                }
+            } else {
+                let mut batch = sled::Batch::default();
+                for (key, bytes) in blocks {
+                    batch.insert(&key.to_bytes(), bytes);
+                }
+                self.db().apply_batch(batch).map_err(|error| write_failed(&error))?;
+            }
+            self.sync()
+        })
+        .unwrap_or_else(|panic| Err(Error::io("writing to sled", std::io::Error::other(panic))))
+    }
+
+    fn read(&self, key: BlockKey, visit: &mut dyn FnMut(&[u8])) -> Result<bool, Error> {
+        let found = contained(|| self.db().get(key.to_bytes())).map_err(|panic| damaged(key, panic))?;
+        match found.map_err(|error| damaged(key, error.to_string()))? {
+            Some(bytes) => {
+                visit(&bytes);
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
+    fn scan(&self, from: BlockKey, visit: &mut dyn FnMut(BlockKey, &[u8]) -> ControlFlow<()>) -> Result<(), Error> {
+        let mut last = from;
+        let mut items = self.db().range(from.to_bytes()..);
+        loop {
+            let item = contained(|| items.next()).map_err(|panic| damaged(last, panic))?;
+            let Some(item) = item else { return Ok(()) };
+            let (key, bytes) = item.map_err(|error| damaged(last, error.to_string()))?;
+            let Some(key) = BlockKey::from_bytes(&key) else {
+                return Err(damaged(last, "a key that is not one of a block follows".into()));
+            };
+            last = key;
+            if visit(key, &bytes).is_break() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn remove(&self, keys: &[BlockKey]) -> Result<(), Error> {
+        let mut batch = sled::Batch::default();
+        for key in keys {
+            batch.remove(&key.to_bytes());
+        }
+        contained(|| {
+            self.db().apply_batch(batch).map_err(|error| write_failed(&error))?;
+            self.sync()
+        })
+        .unwrap_or_else(|panic| Err(Error::io("writing to sled", std::io::Error::other(panic))))
+    }
+
+    fn bytes(&self) -> u64 {
+        dir_bytes(&self.dir)
+    }
+}
+
+impl Drop for SledStore {
+    fn drop(&mut self) {
+        let db = self.db.take();
+        if let Err(panic) = contained(move || drop(db)) {
+            tracing::warn!(panic, "sled panicked while closing; everything acknowledged was synced before");
+        }
+    }
+}
+
+/// Runs `work` and turns a panic into its message. sled's state is not used again after a panic, hence the assertion.
+fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let message = panic.downcast_ref::<String>().map(String::as_str);
+        let message = message.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
+        format!("sled panicked: {}", message.lines().next().unwrap_or_default())
+    })
+}
+
+fn write_failed(error: &sled::Error) -> Error {
+    Error::io("writing to sled", std::io::Error::other(error.to_string()))
+}
+
+fn damaged(key: BlockKey, problem: String) -> Error {
+    let position = key.position.max(Position::FIRST);
+    Error::Corrupt(Damage { position, problem: format!("the block cannot be read from the store ({problem})") })
+}
+
+/// Makes the entries of a directory durable.
+pub(crate) fn sync_dir(dir: &Path) -> std::io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+fn dir_bytes(dir: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(dir) else { return 0 };
+    let sizes = entries.flatten().filter_map(|entry| {
+        let meta = entry.metadata().ok()?;
+        Some(if meta.is_dir() { dir_bytes(&entry.path()) } else { meta.len() })
+    });
+    sizes.sum()
+}

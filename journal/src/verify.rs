@@ -1,0 +1,181 @@
+//! Checking the whole journal, in one pass, without changing it.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use crate::blocks::Walk;
+use crate::chain::Hash;
+use crate::directory::{Directory, Head, HeadCheckpoint};
+use crate::error::{Damage, Error};
+use crate::position::{Position, Sequence};
+use crate::store::{Guards, SledStore, Store};
+
+/// What a verification found. `damage` is `None` when everything is as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifyReport {
+    /// Events checked: all of them, or those before the damage.
+    pub events: u64,
+    /// Blocks checked.
+    pub blocks: u64,
+    /// The last position that is sound, and the chain there as computed from the events.
+    pub head: Head,
+    /// The first thing that is wrong.
+    pub damage: Option<Damage>,
+}
+
+impl VerifyReport {
+    /// Whether nothing is wrong.
+    pub fn is_ok(&self) -> bool {
+        self.damage.is_none()
+    }
+}
+
+/// Called now and then with the number of events checked so far.
+pub type VerifyProgress<'a> = dyn FnMut(u64) + 'a;
+
+/// How often progress is told, in events.
+const PROGRESS_EVERY: u64 = 8_192;
+
+/// Checks blocks, records, positions, sequences, epochs and the chain, up to `end` (a running journal has not
+/// acknowledged what lies beyond), then the end itself against `checkpoint`, and the whole against `expected`.
+pub(crate) fn verify_store(
+    store: &dyn Store,
+    end: Option<Position>,
+    checkpoint: Option<Head>,
+    expected: Option<Hash>,
+    progress: &mut VerifyProgress<'_>,
+) -> Result<VerifyReport, Error> {
+    let mut head = Head::default();
+    let mut block_hash = Hash::GENESIS;
+    let mut streams: HashMap<String, (Sequence, u32)> = HashMap::new();
+    let mut expected_seen = expected.is_none() || expected == Some(Hash::GENESIS);
+    let mut walk = Walk::from_start();
+    let is_over = |position: Position| end.is_some_and(|end| position > end);
+    let walked = walk.run(store, &mut |header, bytes, record| {
+        if is_over(record.position) {
+            return Ok(ControlFlow::Break(()));
+        }
+        let block_first = header.key.position;
+        check_stream(&mut streams, record.position, record.stream, record.sequence, record.epoch)?;
+        block_hash = block_hash.then(bytes);
+        let ends_block = record.position.plus(1) == header.next_position();
+        if ends_block && block_hash != header.hash_after {
+            let problem =
+                format!("the events {block_first} to {} do not have the hash of their block", record.position);
+            return Err(Damage { position: block_first, problem });
+        }
+        expected_seen |= expected == Some(block_hash);
+        if let Some(checkpoint) = checkpoint
+            && checkpoint.position == record.position
+            && checkpoint.hash != block_hash
+        {
+            let problem = "the hash is not the one that the head checkpoint has for it".into();
+            return Err(Damage { position: record.position, problem });
+        }
+        head = Head { position: record.position, hash: block_hash };
+        if head.position.get() % PROGRESS_EVERY == 0 {
+            progress(head.position.get());
+        }
+        Ok(ControlFlow::Continue(()))
+    });
+    progress(head.position.get());
+    let damage = match walked {
+        Err(Error::Corrupt(damage)) => Some(damage),
+        Err(other) => return Err(other),
+        Ok(()) => end_damage(head, &walk, end, checkpoint, expected.filter(|_| !expected_seen)),
+    };
+    Ok(VerifyReport { events: head.position.get(), blocks: walk.blocks, head, damage })
+}
+
+fn check_stream(
+    streams: &mut HashMap<String, (Sequence, u32)>,
+    position: Position,
+    stream: &str,
+    sequence: Sequence,
+    epoch: u32,
+) -> Result<(), Damage> {
+    let (last_sequence, last_epoch) = match streams.get_mut(stream) {
+        Some(last) => last,
+        None => streams.entry(stream.to_owned()).or_default(),
+    };
+    if sequence != last_sequence.plus(1) {
+        let problem = format!("stream {stream} goes from sequence {last_sequence} to {sequence}");
+        return Err(Damage { position, problem });
+    }
+    if epoch < *last_epoch {
+        let problem = format!("stream {stream} goes back from epoch {last_epoch} to {epoch}");
+        return Err(Damage { position, problem });
+    }
+    (*last_sequence, *last_epoch) = (sequence, epoch);
+    Ok(())
+}
+
+/// What is wrong with the end of a journal whose events are all sound.
+fn end_damage(
+    head: Head,
+    walk: &Walk,
+    end: Option<Position>,
+    checkpoint: Option<Head>,
+    missing_hash: Option<Hash>,
+) -> Option<Damage> {
+    let next = head.position.plus(1);
+    if let Some(checkpoint) = checkpoint.filter(|checkpoint| checkpoint.position > head.position) {
+        let problem = format!("the journal ends here, but the head checkpoint is at position {}", checkpoint.position);
+        return Some(Damage { position: next, problem });
+    }
+    if end.is_some_and(|end| end > head.position) {
+        return Some(Damage { position: next, problem: "the journal ends here, but more was acknowledged".into() });
+    }
+    if let Some(hash) = missing_hash {
+        let problem = format!(
+            "no position up to {} has the expected hash {hash}: the history before it was rewritten, or its end is cut",
+            head.position
+        );
+        return Some(Damage { position: Position::FIRST.max(head.position), problem });
+    }
+    // A running journal has blocks under way beyond its end; a closed one has none.
+    if end.is_none() && walk.unfinished_group().is_some() {
+        tracing::info!(position = %next, "a write that was never acknowledged lies at the end; it is dropped at the next start");
+    }
+    None
+}
+
+/// Verifies the journal in `dir` without opening it for writing: sled rewrites its files as it opens them, so a copy is
+/// made in the directory for temporary files (`TMPDIR`), and that is read. The evidence is left as it is.
+///
+/// # Errors
+/// When there is no journal, another process holds it (ask that one), or it cannot be copied. Damage, also one that sled
+/// refuses to open, is not an error but the answer.
+pub fn verify_copy(
+    dir: &Path,
+    expected: Option<Hash>,
+    progress: &mut VerifyProgress<'_>,
+) -> Result<VerifyReport, Error> {
+    let directory = Directory::new(dir);
+    if !directory.holds_journal() {
+        return Err(Error::NoJournal { path: dir.to_owned() });
+    }
+    let _lock = directory.lock(false)?;
+    let copy = tempfile::Builder::new()
+        .prefix("ionveil-verify-")
+        .tempdir()
+        .map_err(|error| Error::io("making a directory for the copy", error))?;
+    directory.copy_to(copy.path())?;
+    let copied = Directory::new(copy.path());
+    let checked = copied
+        .check_header()
+        .and_then(|()| HeadCheckpoint::read(&copied))
+        .and_then(|checkpoint| Ok((checkpoint, SledStore::open(&copied.store(), Guards::ON)?)))
+        .and_then(|(checkpoint, store)| verify_store(&store, None, Some(checkpoint), expected, progress));
+    match checked {
+        // Not even readable: the damage is of the whole, so it begins at the first position.
+        Err(Error::Unreadable { problem, .. }) => Ok(VerifyReport {
+            events: 0,
+            blocks: 0,
+            head: Head::default(),
+            damage: Some(Damage { position: Position::FIRST, problem }),
+        }),
+        other => other,
+    }
+}

@@ -1,0 +1,4 @@
+//! The journal from outside: what it promises, one module per promise.
+
+mod contract;
+mod support;

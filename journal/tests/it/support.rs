@@ -1,0 +1,78 @@
+//! What every test of the journal needs: events that can be told apart, and all that a journal holds as plain values.
+
+use std::ops::ControlFlow;
+
+use ionveil_journal::{Append, Journal, NewEvent, Origin, Position, Record, Sequence, codec};
+use uuid::Uuid;
+
+/// An event whose id and payload follow from `number`.
+pub(crate) fn event(number: u64, payload_len: usize) -> NewEvent {
+    let payload = (0..payload_len).map(|i| (number as usize).wrapping_mul(31).wrapping_add(i * 7) as u8).collect();
+    NewEvent {
+        id: Uuid::from_u128(number.into()),
+        event_type: "tested".into(),
+        version: 1,
+        codec: codec::BINCODE_2,
+        payload,
+    }
+}
+
+/// An append of some events after `expected`.
+#[track_caller]
+pub(crate) fn append_to(stream: &str, expected: u64, events: Vec<NewEvent>) -> Append {
+    Append {
+        stream: stream.parse().expect("a valid stream"),
+        expected: Sequence::new(expected),
+        epoch: 1,
+        origin: Origin::default(),
+        events,
+    }
+}
+
+/// A record without its borrow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) position: u64,
+    pub(crate) stream: String,
+    pub(crate) sequence: u64,
+    pub(crate) id: Uuid,
+    pub(crate) payload: Vec<u8>,
+}
+
+impl From<&Record<'_>> for Seen {
+    fn from(record: &Record<'_>) -> Self {
+        Seen {
+            position: record.position.get(),
+            stream: record.stream.to_owned(),
+            sequence: record.sequence.get(),
+            id: record.id,
+            payload: record.payload.to_vec(),
+        }
+    }
+}
+
+/// Everything from `from` to `to`.
+#[track_caller]
+pub(crate) fn all(journal: &dyn Journal, from: u64, to: u64) -> Vec<Seen> {
+    let mut seen = Vec::new();
+    journal
+        .read_all(Position::new(from), Position::new(to), &mut |record| {
+            seen.push(Seen::from(record));
+            ControlFlow::Continue(())
+        })
+        .expect("a sound journal can be read");
+    seen
+}
+
+/// One stream from `from` to `to`.
+#[track_caller]
+pub(crate) fn stream(journal: &dyn Journal, stream: &str, from: u64, to: u64) -> Vec<Seen> {
+    let mut seen = Vec::new();
+    journal
+        .read_stream(&stream.parse().expect("a valid stream"), Sequence::new(from), Sequence::new(to), &mut |record| {
+            seen.push(Seen::from(record));
+            ControlFlow::Continue(())
+        })
+        .expect("a sound journal can be read");
+    seen
+}
