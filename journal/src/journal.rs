@@ -29,8 +29,8 @@ pub trait Journal: Send + Sync + 'static {
     /// Outcomes come in the order in which appends were taken.
     ///
     /// # Errors
-    /// When it was not taken: not well-formed, queue full, fenced, closed. `done` is then never called.
-    fn submit(&self, append: Append, done: OnOutcome) -> Result<(), Error>;
+    /// When it was not taken: not well-formed, queue full, fenced, closed. `done` comes back uncalled.
+    fn submit(&self, append: Append, done: OnOutcome) -> Result<(), NotTaken>;
 
     /// Calls `done` when everything taken before is durable. Writes nothing.
     ///
@@ -86,9 +86,17 @@ pub trait Journal: Send + Sync + 'static {
         });
         match self.submit(append, done) {
             Ok(()) => receiver.recv().unwrap_or(Outcome::Unknown { cause: "the journal's writer stopped".into() }),
-            Err(error) => Outcome::Rejected(error),
+            Err(refused) => Outcome::Rejected(refused.error),
         }
     }
+}
+
+/// An append that was not taken. Nothing was written, and nothing will be.
+pub struct NotTaken {
+    /// Why.
+    pub error: Error,
+    /// What was to be called with the outcome.
+    pub done: OnOutcome,
 }
 
 /// Figures about a journal.

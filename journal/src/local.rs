@@ -20,14 +20,14 @@ use crate::directory::{Directory, Head, HeadCheckpoint};
 use crate::error::{Damage, Error};
 use crate::format::{BlockKey, Frames, GroupEncoder};
 use crate::index::{Index, StreamSummary};
-use crate::journal::{Journal, OnDurable, OnOutcome, OnRecord, Stat};
+use crate::journal::{Journal, NotTaken, OnDurable, OnOutcome, OnRecord, Stat};
 use crate::position::{Position, Sequence};
 use crate::record::{Append, Outcome, Written};
 use crate::store::{Guards, MemoryStore, SledStore, Store};
 use crate::stream_id::StreamId;
 use crate::verify::{VerifyProgress, VerifyReport, verify_store};
 
-/// Most bytes that wait to be written, and the largest append; beyond it appends are refused as overloaded.
+/// Most bytes that wait to be written; beyond it appends are refused as overloaded.
 pub const QUEUE_BYTES_MAX: usize = 64 << 20;
 /// A group is closed when it holds this much, so that nobody waits for a commit without end.
 const GROUP_BYTES_MAX: usize = 4 << 20;
@@ -137,38 +137,43 @@ impl LocalJournal {
         Ok(LocalJournal { shared, queue: Mutex::new(Some(sender)), writer: Mutex::new(Some(writer)) })
     }
 
-    fn send(&self, request: Request) -> Result<(), Error> {
+    /// Puts a request into the queue, or gives it back with the reason why not.
+    fn send(&self, request: Request) -> Result<(), (Error, Request)> {
         if let Some(cause) = locked(&self.shared.poisoned).clone() {
-            return Err(Error::Poisoned { cause });
+            return Err((Error::Poisoned { cause }, request));
         }
-        let queue = locked(&self.queue);
-        queue.as_ref().ok_or(Error::Closed)?.send(request).map_err(|_| Error::Closed)
+        match locked(&self.queue).as_ref() {
+            Some(queue) => queue.send(request).map_err(|unsent| (Error::Closed, unsent.0)),
+            None => Err((Error::Closed, request)),
+        }
     }
 }
 
 impl Journal for LocalJournal {
-    fn submit(&self, append: Append, done: OnOutcome) -> Result<(), Error> {
-        append.check()?;
-        let bytes = append.stored_bytes();
-        if bytes > QUEUE_BYTES_MAX {
-            let allowed = format!("at most {QUEUE_BYTES_MAX} bytes");
-            return Err(Error::Invalid { field: "append size", value: bytes.to_string(), allowed });
+    fn submit(&self, append: Append, done: OnOutcome) -> Result<(), NotTaken> {
+        if let Err(error) = append.check() {
+            return Err(NotTaken { error, done });
         }
+        let bytes = append.stored_bytes();
         let waiting_bytes = self.shared.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
         // An append is always taken when nothing else waits.
-        let taken = if waiting_bytes > 0 && waiting_bytes + bytes > QUEUE_BYTES_MAX {
-            Err(Error::Overloaded { waiting_bytes })
+        let refused = if waiting_bytes > 0 && waiting_bytes + bytes > QUEUE_BYTES_MAX {
+            Some((Error::Overloaded { waiting_bytes }, Request::Append { append, bytes, done }))
         } else {
-            self.send(Request::Append { append, bytes, done })
+            self.send(Request::Append { append, bytes, done }).err()
         };
-        if taken.is_err() {
-            self.shared.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        match refused {
+            None => Ok(()),
+            Some((error, Request::Append { done, .. })) => {
+                self.shared.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+                Err(NotTaken { error, done })
+            }
+            Some((_, Request::WhenDurable(_))) => unreachable!("the request that comes back is the one that was sent"),
         }
-        taken
     }
 
     fn when_durable(&self, done: OnDurable) -> Result<(), Error> {
-        self.send(Request::WhenDurable(done))
+        self.send(Request::WhenDurable(done)).map_err(|(error, _)| error)
     }
 
     fn head(&self) -> Head {

@@ -69,6 +69,9 @@ impl Append {
         self.events.iter().map(|event| format::frame_len(self, event)).sum()
     }
 
+    /// Largest append, all events together.
+    pub const BYTES_MAX: usize = 64 << 20;
+
     pub(crate) fn check(&self) -> Result<(), Error> {
         let count = self.events.len();
         if !(1..=Self::EVENTS_MAX).contains(&count) {
@@ -88,6 +91,10 @@ impl Append {
                 let allowed = format!("at most {} bytes", Self::EVENT_BYTES_MAX);
                 return Err(invalid("event size", len, allowed));
             }
+        }
+        let total = self.stored_bytes();
+        if total > Self::BYTES_MAX {
+            return Err(invalid("append size", total, format!("at most {} bytes", Self::BYTES_MAX)));
         }
         let mut ids: Vec<Uuid> = self.events.iter().map(|event| event.id).collect();
         ids.sort_unstable();
