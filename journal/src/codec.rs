@@ -18,6 +18,14 @@ pub enum DecodeError {
     /// The codec's number is not one of this release.
     #[error("codec {0} is not known")]
     UnknownCodec(u8),
+    /// The event type, or this version of it, is not one of this release.
+    #[error("event type {event_type} version {version} is not known")]
+    UnknownType {
+        /// The type's name.
+        event_type: String,
+        /// Its version.
+        version: u16,
+    },
     /// The bytes are no such value.
     #[error("the bytes are no such value ({0})")]
     Malformed(String),

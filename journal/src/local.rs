@@ -137,14 +137,14 @@ impl LocalJournal {
         Ok(LocalJournal { shared, queue: Mutex::new(Some(sender)), writer: Mutex::new(Some(writer)) })
     }
 
-    /// Puts a request into the queue, or gives it back with the reason why not.
-    fn send(&self, request: Request) -> Result<(), (Error, Request)> {
+    /// Puts a request into the queue; one that is refused comes back with the reason.
+    fn send(&self, request: Request) -> Option<(Error, Request)> {
         if let Some(cause) = locked(&self.shared.poisoned).clone() {
-            return Err((Error::Poisoned { cause }, request));
+            return Some((Error::Poisoned { cause }, request));
         }
         match locked(&self.queue).as_ref() {
-            Some(queue) => queue.send(request).map_err(|unsent| (Error::Closed, unsent.0)),
-            None => Err((Error::Closed, request)),
+            Some(queue) => queue.send(request).err().map(|unsent| (Error::Closed, unsent.0)),
+            None => Some((Error::Closed, request)),
         }
     }
 }
@@ -160,7 +160,7 @@ impl Journal for LocalJournal {
         let refused = if waiting_bytes > 0 && waiting_bytes + bytes > QUEUE_BYTES_MAX {
             Some((Error::Overloaded { waiting_bytes }, Request::Append { append, bytes, done }))
         } else {
-            self.send(Request::Append { append, bytes, done }).err()
+            self.send(Request::Append { append, bytes, done })
         };
         match refused {
             None => Ok(()),
@@ -173,7 +173,7 @@ impl Journal for LocalJournal {
     }
 
     fn when_durable(&self, done: OnDurable) -> Result<(), Error> {
-        self.send(Request::WhenDurable(done)).map_err(|(error, _)| error)
+        self.send(Request::WhenDurable(done)).map_or(Ok(()), |(error, _)| Err(error))
     }
 
     fn head(&self) -> Head {

@@ -1,5 +1,46 @@
 //! `dispatch/{org}`: the dispatches of one organisation and what they add up to.
+//!
+//! It guards three things: an event is counted once per `event_id` within retention; any order of the same events gives
+//! the same answers; what lies before the retained span is forgotten, and nothing else is. Percentiles are always exact,
+//! since samples are kept as they came.
+//!
+//! Reading order: [`DispatchEvent`] is what comes in, `event` what is journaled, `command` and `decide` what may happen,
+//! `state`, `cell` and `evolve` what is known, `query` what can be asked and `answer` how it is answered.
 
+mod answer;
+mod cell;
+mod command;
+mod decide;
 mod dispatch_event;
+mod event;
+mod evolve;
+mod query;
+mod state;
+#[cfg(test)]
+mod tests;
 
+pub use command::{IngestBatch, IngestReport, Rejected, RejectedBecause, SetRetention};
 pub use dispatch_event::{DispatchEvent, Status};
+pub use event::{DispatchRecorded, Event, RetentionSet};
+pub use query::{
+    AggregatedMetric, AggregationType, DashboardSnapshot, Dimensions, GetMetric, GetRegions, GetSnapshot, GetWatermark,
+    Instant, Metric, Percent, RegionSummary, WINDOWS_MAX,
+};
+pub use state::Dispatches;
+
+use crate::runtime::Aggregate;
+use ionveil_journal::StreamKind;
+
+/// The clock may be this far behind an event's own time; what is later is rejected as `in_future`.
+pub const FUTURE_TOLERANCE_MINUTES: i64 = 5;
+/// What an org keeps until it is told otherwise.
+pub const RETENTION_HOURS_DEFAULT: u32 = 24;
+
+impl Aggregate for Dispatches {
+    const KIND: StreamKind = StreamKind::new("dispatch");
+    type Event = Event;
+
+    fn evolve(&mut self, event: &Event) -> Result<(), crate::error::Corrupt> {
+        evolve::evolve(self, event)
+    }
+}

@@ -1,0 +1,97 @@
+//! What an org's dispatches can be told.
+
+use std::fmt;
+
+use super::dispatch_event::DispatchEvent;
+use crate::domain::Timestamp;
+use crate::error::Invalid;
+
+/// Counts some dispatches: each is accepted, a duplicate, or rejected, whatever becomes of the others.
+///
+/// The events' `org_id` is not looked at: they count for the org whose entity the command is sent to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IngestBatch {
+    /// In any order.
+    pub events: Vec<DispatchEvent>,
+}
+
+/// What became of a batch. Indices count from 0.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct IngestReport {
+    /// How many were counted.
+    pub accepted: usize,
+    /// Those that had been counted before. Not an error.
+    pub duplicates: Vec<usize>,
+    /// Those that were not counted, and why.
+    pub rejected: Vec<Rejected>,
+}
+
+/// One event that was not counted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rejected {
+    /// Its place in the batch, from 0.
+    pub index: usize,
+    /// Why.
+    pub because: RejectedBecause,
+}
+
+/// Why an event was not counted, in the order of precedence.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RejectedBecause {
+    /// A field is out of range.
+    Invalid(Invalid),
+    /// It claims to be later than the clock by more than the tolerance.
+    InFuture {
+        /// When it claims to have happened.
+        timestamp: Timestamp,
+        /// The latest that would have been accepted.
+        latest: Timestamp,
+    },
+    /// Its minute has been forgotten.
+    TooLate {
+        /// When it happened.
+        timestamp: Timestamp,
+        /// The earliest that is kept.
+        earliest: Timestamp,
+    },
+}
+
+impl RejectedBecause {
+    /// The reason's name in reports: `invalid`, `in_future` or `too_late`.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            RejectedBecause::Invalid(_) => "invalid",
+            RejectedBecause::InFuture { .. } => "in_future",
+            RejectedBecause::TooLate { .. } => "too_late",
+        }
+    }
+
+    /// The reason as field, value and allowed range.
+    pub fn to_invalid(&self) -> Invalid {
+        match self {
+            RejectedBecause::Invalid(invalid) => invalid.clone(),
+            RejectedBecause::InFuture { timestamp, latest } => {
+                Invalid::new("timestamp", timestamp, format!("at most {latest}, which is the clock and 5 minutes"))
+            }
+            RejectedBecause::TooLate { timestamp, earliest } => Invalid::new(
+                "timestamp",
+                timestamp,
+                format!("at least {earliest}, since earlier minutes are forgotten"),
+            ),
+        }
+    }
+}
+
+impl fmt::Display for RejectedBecause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.to_invalid().fmt(f)
+    }
+}
+
+/// Changes how long dispatches are kept. What lies before the new span is forgotten; what was forgotten stays so.
+/// Replies whether that was a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SetRetention {
+    /// Hours behind the latest event; 0 keeps everything.
+    pub hours: u32,
+}

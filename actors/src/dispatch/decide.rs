@@ -1,0 +1,100 @@
+//! State and command to decision or refusal.
+
+use std::collections::HashSet;
+
+use super::FUTURE_TOLERANCE_MINUTES;
+use super::command::{IngestBatch, IngestReport, Rejected, RejectedBecause, SetRetention};
+use super::dispatch_event::DispatchEvent;
+use super::event::{DispatchRecorded, Event, RetentionSet};
+use super::state::{Dispatches, earliest_kept};
+use crate::domain::{MICROS_PER_MINUTE, Severity, Timestamp};
+use crate::error::Error;
+use crate::runtime::{Command, Decision, Given};
+
+impl Command<Dispatches> for IngestBatch {
+    type Reply = IngestReport;
+
+    fn decide(self, state: &Dispatches, given: &Given) -> Result<Decision<Event, IngestReport>, Error> {
+        let mut batch = Batch::new(state, given.now);
+        for (index, event) in self.events.into_iter().enumerate() {
+            batch.take(index, event);
+        }
+        Ok(Decision { events: batch.accepted, reply: batch.report })
+    }
+}
+
+impl Command<Dispatches> for SetRetention {
+    type Reply = bool;
+
+    fn decide(self, state: &Dispatches, _: &Given) -> Result<Decision<Event, bool>, Error> {
+        let is_change = state.retention_hours() != self.hours;
+        let events = if is_change { vec![Event::RetentionSet(RetentionSet { hours: self.hours })] } else { vec![] };
+        Ok(Decision { events, reply: is_change })
+    }
+}
+
+/// A batch under way: what it has added so far counts when the next event is judged.
+struct Batch<'a> {
+    state: &'a Dispatches,
+    latest: Timestamp,
+    watermark: Option<Timestamp>,
+    new_ids: HashSet<String>,
+    accepted: Vec<Event>,
+    report: IngestReport,
+}
+
+impl<'a> Batch<'a> {
+    fn new(state: &'a Dispatches, now: Timestamp) -> Self {
+        Batch {
+            state,
+            latest: now.saturating_add_micros(FUTURE_TOLERANCE_MINUTES * MICROS_PER_MINUTE),
+            watermark: state.watermark(),
+            new_ids: HashSet::new(),
+            accepted: Vec::new(),
+            report: IngestReport::default(),
+        }
+    }
+
+    fn take(&mut self, index: usize, event: DispatchEvent) {
+        let severity = match event.check().and_then(|()| Severity::new(event.severity)) {
+            Ok(severity) => severity,
+            Err(invalid) => return self.reject(index, RejectedBecause::Invalid(invalid)),
+        };
+        let timestamp = event.timestamp;
+        if timestamp > self.latest {
+            return self.reject(index, RejectedBecause::InFuture { timestamp, latest: self.latest });
+        }
+        if let Some(earliest) = earliest_kept(self.watermark, self.state.retention_hours())
+            && timestamp < earliest
+        {
+            return self.reject(index, RejectedBecause::TooLate { timestamp, earliest });
+        }
+        if self.state.has_counted(&event.event_id) || !self.new_ids.insert(event.event_id.clone()) {
+            return self.report.duplicates.push(index);
+        }
+        self.watermark = self.watermark.max(Some(timestamp));
+        self.report.accepted += 1;
+        self.accepted.push(Event::Recorded(recorded(event, severity)));
+    }
+
+    fn reject(&mut self, index: usize, because: RejectedBecause) {
+        self.report.rejected.push(Rejected { index, because });
+    }
+}
+
+fn recorded(event: DispatchEvent, severity: Severity) -> DispatchRecorded {
+    DispatchRecorded {
+        sla_met: event.sla_met(),
+        timestamp: event.timestamp,
+        severity,
+        response_time_minutes: event.response_time_minutes,
+        distance_km: event.distance_km,
+        status: event.status,
+        location: event.latitude.zip(event.longitude),
+        metadata: (!event.metadata.is_empty()).then(|| serde_json::Value::Object(event.metadata).to_string()),
+        event_id: event.event_id,
+        dispatch_id: event.dispatch_id,
+        region: event.region,
+        unit_type: event.unit_type,
+    }
+}

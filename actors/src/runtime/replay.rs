@@ -1,0 +1,48 @@
+//! Rebuilding an entity from its stream: at start, after a failure, or as of a past position.
+
+use std::ops::ControlFlow;
+
+use ionveil_journal::{Journal, Position, Record, Sequence, StreamId};
+
+use super::aggregate::{Aggregate, Event};
+use crate::error::Error;
+
+/// An entity as its events say, and where its stream ends.
+pub(super) struct Replayed<A> {
+    pub(super) state: A,
+    pub(super) sequence: Sequence,
+    /// The last incarnation that wrote; 0 for none.
+    pub(super) epoch: u32,
+}
+
+/// Applies the stream's events up to `until`, included.
+pub(super) fn replay<A: Aggregate>(
+    journal: &dyn Journal,
+    stream: &StreamId,
+    until: Position,
+) -> Result<Replayed<A>, Error> {
+    let mut replayed = Replayed { state: A::default(), sequence: Sequence::NONE, epoch: 0 };
+    let mut corrupt = None;
+    journal.read_stream(stream, Sequence::FIRST, Sequence::MAX, &mut |record| {
+        if record.position > until {
+            return ControlFlow::Break(());
+        }
+        if let Err(cause) = apply(&mut replayed.state, record) {
+            corrupt = Some(Error::Corrupt { stream: stream.to_string(), sequence: record.sequence.get(), cause });
+            return ControlFlow::Break(());
+        }
+        replayed.sequence = record.sequence;
+        replayed.epoch = record.epoch;
+        ControlFlow::Continue(())
+    })?;
+    match corrupt {
+        Some(error) => Err(error),
+        None => Ok(replayed),
+    }
+}
+
+fn apply<A: Aggregate>(state: &mut A, record: &Record<'_>) -> Result<(), String> {
+    let event = A::Event::decode(record.event_type, record.version, record.codec, record.payload)
+        .map_err(|error| format!("event {} v{}: {error}", record.event_type, record.version))?;
+    state.evolve(&event).map_err(|corrupt| corrupt.to_string())
+}

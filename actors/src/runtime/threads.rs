@@ -1,0 +1,55 @@
+//! The runtime's own threads: one actix system and its arbiters, apart from whatever the host runs.
+
+use std::io;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use actix::{Arbiter, ArbiterHandle, System};
+
+/// A running actix system with some arbiter threads.
+pub(super) struct Threads {
+    arbiters: Vec<ArbiterHandle>,
+    system: System,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Threads {
+    /// Starts `count` arbiter threads, and one that watches over them.
+    pub(super) fn start(count: usize) -> io::Result<Self> {
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let thread = std::thread::Builder::new().name("ionveil-system".into()).spawn(move || {
+            let runner = System::new();
+            let arbiters: Vec<Arbiter> = runner.block_on(async move { (0..count).map(|_| Arbiter::new()).collect() });
+            let handles = arbiters.iter().map(Arbiter::handle).collect();
+            let started: (Vec<ArbiterHandle>, System) = (handles, System::current());
+            if sender.send(started).is_ok()
+                && let Err(error) = runner.run()
+            {
+                tracing::error!(%error, "the actor system stopped with an error");
+            }
+            for arbiter in arbiters {
+                arbiter.stop();
+                if arbiter.join().is_err() {
+                    tracing::error!("an actor thread panicked");
+                }
+            }
+        })?;
+        let (arbiters, system) = receiver.recv().map_err(|_| io::Error::other("the actor threads did not start"))?;
+        Ok(Threads { arbiters, system, thread: Some(thread) })
+    }
+
+    /// The arbiter that the entity with this hash lives on.
+    pub(super) fn arbiter(&self, hash: u64) -> &ArbiterHandle {
+        &self.arbiters[(hash % self.arbiters.len() as u64) as usize]
+    }
+
+    /// Stops all actors and joins all threads.
+    pub(super) fn stop(&mut self) {
+        self.system.stop();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the actor system panicked");
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! The journal as an auditor reads it: what changed, when, by whom, why, and whether it is all as it was written.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use ionveil_actors::catalogue::payload_json;
+use ionveil_actors::domain::{OrgId, Timestamp};
+use ionveil_actors::error::Error as ServiceError;
+use ionveil_journal::{Hash, Journal, Position, Record, Sequence, StreamId, VerifyReport, verify_copy};
+use serde::Serialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::error::Error;
+use crate::instance::{IonVeil, journal_dir};
+
+/// Entries of one page at most.
+const PAGE_ENTRIES_MAX: usize = 1_000;
+
+/// Reads and verifies the journal of a running IonVeil.
+#[derive(Clone)]
+pub struct Audit {
+    ionveil: IonVeil,
+}
+
+/// Which entries are wanted: all that match everything given.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    /// Of that stream.
+    pub stream: Option<StreamId>,
+    /// With that sequence or a later one.
+    pub from_sequence: Option<u64>,
+    /// With that sequence or an earlier one.
+    pub to_sequence: Option<u64>,
+    /// Of the streams of that org.
+    pub org: Option<OrgId>,
+    /// About that incident.
+    pub incident: Option<String>,
+    /// About that alert.
+    pub alert: Option<String>,
+    /// Done by that principal; `system` is the system itself.
+    pub user: Option<String>,
+    /// Recorded at that instant or later.
+    pub from: Option<Timestamp>,
+    /// Recorded before that instant.
+    pub to: Option<Timestamp>,
+}
+
+/// One event as an auditor sees it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AuditEntry {
+    /// Place in the journal.
+    pub position: u64,
+    /// The stream's address.
+    pub stream: String,
+    /// Place in the stream.
+    pub sequence: u64,
+    /// When it was written, by the machine's clock.
+    pub recorded_at: Timestamp,
+    /// Its identity.
+    pub event_id: Uuid,
+    /// The name of its type.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// The version of its type.
+    pub version: u16,
+    /// Who acted; `system` is the system itself.
+    pub by: String,
+    /// What all events of one conversation share.
+    pub correlation_id: Option<Uuid>,
+    /// The command or event that it follows from.
+    pub causation_id: Option<Uuid>,
+    /// The event itself.
+    pub payload: Value,
+}
+
+/// Figures about the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct JournalStat {
+    /// The store it lies in.
+    pub engine: &'static str,
+    /// Events.
+    pub events: u64,
+    /// Blocks they are packed in.
+    pub blocks: u64,
+    /// Streams.
+    pub streams: u64,
+    /// The end.
+    #[serde(flatten)]
+    pub head: JournalHead,
+    /// Bytes taken up, with all that surrounds the events.
+    pub bytes_on_disk: u64,
+    /// Stored snapshots of state.
+    pub snapshots: u64,
+}
+
+/// The end of the journal. Kept elsewhere, the hash proves later that nothing before it was touched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct JournalHead {
+    /// The last event's position; 0 in an empty journal.
+    pub head_position: u64,
+    /// The hash chain there: 64 hexadecimal digits.
+    #[serde(serialize_with = "as_text")]
+    pub head_hash: Hash,
+}
+
+fn as_text<S: serde::Serializer>(hash: &Hash, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(hash)
+}
+
+/// One stream and its length.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StreamEntry {
+    /// Its address.
+    pub stream: String,
+    /// How many events it holds.
+    pub events: u64,
+    /// The sequence of the last one.
+    pub last_sequence: u64,
+}
+
+/// What a verification found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Verification {
+    /// Whether every event is as it was written, and none is missing.
+    pub ok: bool,
+    /// Events that were checked and are sound.
+    pub events: u64,
+    /// Blocks that were checked.
+    pub blocks: u64,
+    /// The last sound position, and the hash chain there as computed from the events.
+    #[serde(flatten)]
+    pub head: JournalHead,
+    /// The first position that is missing or cannot be trusted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_bad_position: Option<u64>,
+    /// What is wrong there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+impl Audit {
+    /// The audit of a running IonVeil.
+    pub fn new(ionveil: &IonVeil) -> Self {
+        Audit { ionveil: ionveil.clone() }
+    }
+
+    /// The next matching entries after a position (0 to begin with), in the order of positions: at most 1,000, and fewer
+    /// than that only at the end.
+    ///
+    /// # Errors
+    /// `corrupt` when an event on the way is damaged.
+    pub async fn page(&self, filter: AuditFilter, after: u64) -> Result<Vec<AuditEntry>, Error> {
+        let journal = Arc::clone(self.ionveil.inner.runtime.journal());
+        let read = move || Ok(read_page(journal.as_ref(), &filter, after)?);
+        Ok(self.ionveil.inner.runtime.run_blocking(read).await?)
+    }
+
+    /// Every stream with its length, by address.
+    pub fn streams(&self) -> Vec<StreamEntry> {
+        let streams = self.ionveil.inner.runtime.journal().streams().into_iter();
+        let entry = |summary: ionveil_journal::StreamSummary| StreamEntry {
+            stream: summary.stream.to_string(),
+            events: summary.events,
+            last_sequence: summary.last_sequence.get(),
+        };
+        streams.map(entry).collect()
+    }
+
+    /// Whether anything was ever written to a stream.
+    pub fn has_stream(&self, stream: &StreamId) -> bool {
+        self.ionveil.inner.runtime.journal().stream_head(stream).is_some()
+    }
+
+    /// Figures about the journal.
+    pub fn stat(&self) -> JournalStat {
+        let stat = self.ionveil.inner.runtime.journal().stat();
+        JournalStat {
+            engine: stat.engine,
+            events: stat.events,
+            blocks: stat.blocks,
+            streams: stat.streams,
+            head: head_of(stat.head),
+            bytes_on_disk: stat.bytes_on_disk,
+            snapshots: stat.snapshots,
+        }
+    }
+
+    /// Checks every durable event of the running journal against the hash chain, the head checkpoint and, if given, a
+    /// head hash that was kept elsewhere. It goes on running meanwhile.
+    ///
+    /// # Errors
+    /// When the store cannot be read at all; damage is not an error but the answer.
+    pub async fn verify(&self, expected: Option<Hash>) -> Result<Verification, Error> {
+        let journal = Arc::clone(self.ionveil.inner.runtime.journal());
+        let verify = move || Ok(journal.verify(expected, &mut |_| {})?);
+        Ok(verification(self.ionveil.inner.runtime.run_blocking(verify).await?))
+    }
+}
+
+/// Verifies the journal of a data directory that nobody has open, on a copy, so that the evidence stays as it is.
+/// `progress` is called now and then with the number of events checked.
+///
+/// # Errors
+/// `not_found` when there is no journal, `unavailable` when a process holds it or it cannot be copied. Damage is not an
+/// error but the answer.
+pub fn verify_data(
+    data_dir: &Path,
+    expected: Option<Hash>,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Verification, Error> {
+    Ok(verification(verify_copy(&journal_dir(data_dir), expected, progress)?))
+}
+
+fn verification(report: VerifyReport) -> Verification {
+    Verification {
+        ok: report.is_ok(),
+        events: report.events,
+        blocks: report.blocks,
+        head: head_of(report.head),
+        first_bad_position: report.damage.as_ref().map(|damage| damage.position.get()),
+        problem: report.damage.map(|damage| damage.problem),
+    }
+}
+
+fn head_of(head: ionveil_journal::Head) -> JournalHead {
+    JournalHead { head_position: head.position.get(), head_hash: head.hash }
+}
+
+fn read_page(journal: &dyn Journal, filter: &AuditFilter, after: u64) -> Result<Vec<AuditEntry>, ServiceError> {
+    let mut entries = Vec::new();
+    let mut visit = |record: &Record<'_>| {
+        if record.position.get() > after
+            && let Some(entry) = filter.entry(record)
+        {
+            entries.push(entry);
+        }
+        if entries.len() == PAGE_ENTRIES_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    match &filter.stream {
+        Some(stream) => {
+            let from = Sequence::new(filter.from_sequence.unwrap_or(1));
+            let to = Sequence::new(filter.to_sequence.unwrap_or(u64::MAX));
+            journal.read_stream(stream, from, to, &mut visit)?;
+        }
+        None => journal.read_all(Position::new(after).plus(1), Position::MAX, &mut visit)?,
+    }
+    Ok(entries)
+}
+
+impl AuditFilter {
+    /// The record as an entry, if it matches. What the envelope can tell is asked first; payloads are read last.
+    fn entry(&self, record: &Record<'_>) -> Option<AuditEntry> {
+        let recorded_at = Timestamp::EPOCH.saturating_add_micros(record.recorded_at_micros);
+        let by = record.principal.unwrap_or("system");
+        let sequence = record.sequence.get();
+        let envelope_fits = self.stream.as_ref().is_none_or(|stream| stream.as_str() == record.stream)
+            && self.from_sequence.is_none_or(|from| sequence >= from)
+            && self.to_sequence.is_none_or(|to| sequence <= to)
+            && self.org.as_ref().is_none_or(|org| record.stream.split_once('/').is_some_and(|(_, id)| id == org.as_str()))
+            && self.user.as_ref().is_none_or(|user| user == by)
+            && self.from.is_none_or(|from| recorded_at >= from)
+            && self.to.is_none_or(|to| recorded_at < to);
+        if !envelope_fits {
+            return None;
+        }
+        let payload = payload_json(record);
+        let payload_fits = |name: &str, wanted: &Option<String>| {
+            wanted.as_ref().is_none_or(|wanted| payload.get(name).and_then(Value::as_str) == Some(wanted))
+        };
+        if !payload_fits("incident_id", &self.incident) || !payload_fits("alert_id", &self.alert) {
+            return None;
+        }
+        Some(AuditEntry {
+            position: record.position.get(),
+            stream: record.stream.to_owned(),
+            sequence,
+            recorded_at,
+            event_id: record.id,
+            event_type: record.event_type.to_owned(),
+            version: record.version,
+            by: by.to_owned(),
+            correlation_id: record.correlation_id,
+            causation_id: record.causation_id,
+            payload,
+        })
+    }
+}

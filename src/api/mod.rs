@@ -1,0 +1,11 @@
+//! The service objects, one file each. Every method is one message to one entity, or one reading of the journal.
+
+mod audit;
+mod dispatch_aggregator;
+mod geographic_breakdown;
+
+pub use audit::{
+    Audit, AuditEntry, AuditFilter, JournalHead, JournalStat, StreamEntry, Verification, verify_data,
+};
+pub use dispatch_aggregator::{DispatchAggregator, Ingested};
+pub use geographic_breakdown::GeographicBreakdown;

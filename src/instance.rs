@@ -1,0 +1,147 @@
+//! Opening, holding and shutting down one IonVeil.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ionveil_actors::dispatch::Dispatches;
+use ionveil_actors::runtime::{Caller, Clock, Limits, Registry, Runtime, SystemClock};
+use ionveil_journal::{Journal, LocalJournal};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::api::{Audit, DispatchAggregator, GeographicBreakdown};
+use crate::error::Error;
+
+/// How long the last handle, when it is dropped, waits for what is under way.
+const DROP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How an IonVeil is opened.
+#[derive(Clone)]
+pub struct Config {
+    /// `None` keeps everything in memory.
+    data_dir: Option<PathBuf>,
+    clock: Arc<dyn Clock>,
+    limits: Limits,
+}
+
+impl Config {
+    /// Keeps its journal in `data_dir`, which is created when it is not there.
+    pub fn at(data_dir: impl Into<PathBuf>) -> Self {
+        Config { data_dir: Some(data_dir.into()), ..Config::in_memory() }
+    }
+
+    /// Keeps everything in memory; nothing is left when it is shut down.
+    pub fn in_memory() -> Self {
+        Config { data_dir: None, clock: Arc::new(SystemClock), limits: Limits::default() }
+    }
+
+    /// Takes the time from `clock` instead of the machine's wall clock. `recorded_at` stays the machine's.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Bounds on threads and on what may be under way.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+}
+
+/// Where the journal of a data directory lies.
+pub(crate) fn journal_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("journal")
+}
+
+/// A running IonVeil. Clones are handles to the same one; it shuts down with the last of them, or when told to.
+///
+/// It runs on threads of its own: the host's runtime, if there is one, is neither needed nor blocked.
+#[derive(Clone)]
+pub struct IonVeil {
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) caller: Caller,
+}
+
+pub(crate) struct Inner {
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) dispatches: Registry<Dispatches>,
+    journal: Arc<LocalJournal>,
+    is_shut: AtomicBool,
+}
+
+impl IonVeil {
+    /// Opens the journal, replays what is needed on demand, and starts the threads. Blocks while the journal is read.
+    ///
+    /// # Errors
+    /// `unavailable` when another process holds the journal, `corrupt` when it is damaged or behind its head checkpoint.
+    pub fn open(config: Config) -> Result<Self, Error> {
+        let journal = Arc::new(match &config.data_dir {
+            Some(data_dir) => LocalJournal::open(&journal_dir(data_dir))?,
+            None => LocalJournal::in_memory(),
+        });
+        let shared: Arc<dyn Journal> = Arc::clone(&journal) as _;
+        let runtime = Runtime::start(shared, config.clock, config.limits)
+            .map_err(|source| Error::Io { doing: "starting the actor threads".into(), source })?;
+        let dispatches = Registry::new(&runtime);
+        let inner = Arc::new(Inner { runtime, dispatches, journal, is_shut: AtomicBool::new(false) });
+        Ok(IonVeil { inner, caller: Caller::default() })
+    }
+
+    /// A handle whose changes are recorded as done by `principal`, all under one new correlation id.
+    #[must_use]
+    pub fn acting_as(&self, principal: &str) -> Self {
+        let caller = Caller { principal: Some(principal.into()), correlation_id: Some(Uuid::now_v7()) };
+        IonVeil { inner: Arc::clone(&self.inner), caller }
+    }
+
+    /// Dispatch analytics: ingest and metrics.
+    pub fn dispatch_aggregator(&self) -> DispatchAggregator {
+        DispatchAggregator::new(self)
+    }
+
+    /// Dispatch analytics: where things happen.
+    pub fn geographic_breakdown(&self) -> GeographicBreakdown {
+        GeographicBreakdown::new(self)
+    }
+
+    /// The journal as an auditor reads it.
+    pub fn audit(&self) -> Audit {
+        Audit::new(self)
+    }
+
+    /// Takes nothing new, finishes what is under way, and stops all threads. False when something was still under way
+    /// after `timeout`; what was acknowledged is on disk all the same. Does nothing the second time.
+    pub async fn shutdown(&self, timeout: Duration) -> bool {
+        let (sender, receiver) = oneshot::channel();
+        let inner = Arc::clone(&self.inner);
+        // Draining blocks, and the caller's executor must not be.
+        let spawned = std::thread::Builder::new().name("ionveil-shutdown".into()).spawn(move || {
+            let _ = sender.send(inner.shut(timeout));
+        });
+        match spawned {
+            Ok(_) => receiver.await.unwrap_or(false),
+            Err(_) => self.inner.shut(timeout),
+        }
+    }
+}
+
+impl Inner {
+    fn shut(&self, timeout: Duration) -> bool {
+        if self.is_shut.swap(true, Ordering::SeqCst) {
+            return true;
+        }
+        let drained = self.runtime.stop(timeout);
+        self.journal.close();
+        drained
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shut(DROP_TIMEOUT);
+    }
+}
