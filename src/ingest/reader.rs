@@ -45,7 +45,7 @@ pub struct ReadSummary {
 /// # Errors
 /// When the file cannot be read, is empty, is damaged gzip, or lacks a column of the mapping. Rows before the fault
 /// have been handed out: of a gzip file that ends too early all of them, of one with damage inside those up to the
-/// block of 64 KiB (unpacked) in which the decoder noticed it.
+/// block of 8 KiB (unpacked) in which the decoder noticed it.
 pub fn read(
     source: &Source,
     org: &OrgId,

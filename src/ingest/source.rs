@@ -13,6 +13,8 @@ use flate2::bufread::MultiGzDecoder;
 use super::error::Error;
 
 const BUFFER_BYTES: usize = 64 * 1024;
+/// Small, since what the decoder has unpacked of a buffer is lost when it meets damage within.
+const UNPACKED_BUFFER_BYTES: usize = 8 * 1024;
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// A file, or standard input, which is written `-`.
@@ -77,7 +79,7 @@ pub(super) fn unpack<'a>(
     let packed = start == GZIP_MAGIC;
     let input = Cursor::new(start).chain(input);
     Ok(if packed {
-        (Box::new(BufReader::with_capacity(BUFFER_BYTES, MultiGzDecoder::new(input))), Packing::Gzip)
+        (Box::new(BufReader::with_capacity(UNPACKED_BUFFER_BYTES, MultiGzDecoder::new(input))), Packing::Gzip)
     } else {
         (Box::new(input), Packing::None)
     })
@@ -187,6 +189,20 @@ mod tests {
             assert_eq!(rows.len(), 100);
             assert!(matches!(end, Err(Error::DamagedGzip { .. })), "{end:?}");
         }
+    }
+
+    #[test]
+    fn damage_in_the_midst_of_a_gzip_leaves_the_rows_well_before_it() {
+        let mapping = mapping(MAPPING);
+        let text = file_of(20_000);
+        let all = rows_of(text.as_bytes(), Some(&mapping));
+        let mut packed = gzip(&text);
+        let middle = packed.len() / 2;
+        packed[middle..middle + 100].fill(0xFF);
+        let (rows, end) = read_bytes(&packed, Some(&mapping));
+        assert!(matches!(end, Err(Error::DamagedGzip { .. })), "{end:?}");
+        assert!(rows.len() > all.len() / 3, "{} of {}", rows.len(), all.len());
+        assert_eq!(rows[..all.len() / 3], all[..all.len() / 3]);
     }
 
     #[test]

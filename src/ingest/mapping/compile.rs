@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
-use std::string::FromUtf8Error;
 
 use chrono_tz::Tz;
 use ionveil_actors::dispatch::Status;
-use ionveil_actors::domain::{Severity, Timestamp, check_label};
+use ionveil_actors::domain::{Severity, Timestamp, check_id, check_label};
 use ionveil_actors::error::Invalid;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
 
+use super::document::Document;
 use super::file::{
     Entry, File, InstantEntry, LocationEntry, NumberEntry, SeverityEntry, StatusEntry, TargetEntry, TextEntry,
 };
@@ -48,12 +47,6 @@ pub(super) fn mapping(name: &str, text: &str) -> Result<Mapping, BadMapping> {
         metadata: file.metadata.iter().map(|column| this.columns.slot(column.get_ref())).collect(),
         columns: compiler.columns,
     })
-}
-
-pub(super) fn not_utf8(name: &str, error: &FromUtf8Error) -> BadMapping {
-    let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-    let text = String::from_utf8_lossy(valid);
-    Document { name, text: &text }.refuse("file".to_owned(), text.len()..text.len(), "not UTF-8", "UTF-8")
 }
 
 /// Turns tables into rules and notes their columns.
@@ -197,7 +190,8 @@ impl Compile for TextEntry {
     }
 
     fn value(&self, constant: &Spanned<String>, at: &At<'_>) -> Result<String, BadMapping> {
-        check_label("constant", constant.get_ref())
+        let check = if at.key.starts_with("dispatch_id") { check_id } else { check_label };
+        check("constant", constant.get_ref())
             .map_err(|invalid| at.refuse("constant", constant.span(), invalid.value, invalid.allowed))?;
         Ok(constant.get_ref().clone())
     }
@@ -309,8 +303,13 @@ impl Compile for LocationEntry {
     }
 
     fn value(&self, constant: &Spanned<String>, at: &At<'_>) -> Result<Option<(f64, f64)>, BadMapping> {
-        Pair.read(constant.get_ref()).ok_or_else(|| {
-            at.refuse("constant", constant.span(), format_args!("{:?}", constant.get_ref()), Pair.allowed())
+        let in_range = |(latitude, longitude): &(f64, f64)| {
+            (-90.0..=90.0).contains(latitude) && (-180.0..=180.0).contains(longitude)
+        };
+        let degrees = Pair.read(constant.get_ref()).filter(|degrees| degrees.as_ref().is_some_and(in_range));
+        degrees.ok_or_else(|| {
+            let allowed = "latitude (-90 to 90), longitude (-180 to 180)";
+            at.refuse("constant", constant.span(), format_args!("{:?}", constant.get_ref()), allowed)
         })
     }
 
@@ -378,69 +377,4 @@ impl At<'_> {
         }
         Err(self.refuse(key, value.span(), number, "a finite number ≥ 0"))
     }
-}
-
-/// The file as text, to name places in it.
-#[derive(Clone, Copy)]
-struct Document<'a> {
-    name: &'a str,
-    text: &'a str,
-}
-
-impl Document<'_> {
-    fn refuse(
-        self,
-        key: String,
-        span: Range<usize>,
-        value: impl fmt::Display,
-        allowed: impl Into<String>,
-    ) -> BadMapping {
-        let before = self.text.get(..span.start).unwrap_or(self.text);
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        BadMapping {
-            name: self.name.to_owned(),
-            line: before.matches('\n').count() as u64 + 1,
-            column: before[line_start..].chars().count() as u64 + 1,
-            invalid: Invalid::new(key, value, allowed),
-        }
-    }
-
-    /// What the TOML reader met, in our words.
-    fn toml_error(self, error: &toml::de::Error) -> BadMapping {
-        let span = error.span().unwrap_or(0..0);
-        let message = error.message();
-        let (met, expected) = message.split_once(", expected ").unwrap_or((message, ""));
-        let Ok(table) = DeTable::parse(self.text) else {
-            let allowed = if expected.is_empty() { "TOML".to_owned() } else { expected.to_owned() };
-            return self.refuse("file".to_owned(), span, format_args!("not TOML ({met})"), allowed);
-        };
-        let key = key_at(table.get_ref(), span.start).unwrap_or_else(|| "file".to_owned());
-        if met.starts_with("unknown field") {
-            return self.refuse(key, span, "an unknown key", expected.replace('`', "").replace("one of ", ""));
-        }
-        let allowed = match expected {
-            "" => message,
-            "i64" => "an integer",
-            "f64" => "a number",
-            "a boolean" => "true or false",
-            table if table.starts_with("struct ") => "a table that names a column or a constant",
-            other => other,
-        };
-        let value = self.text.get(span.clone()).unwrap_or_default().lines().next().unwrap_or_default();
-        self.refuse(key, span, value, allowed)
-    }
-}
-
-/// The dotted key that stands, or whose value stands, at that byte of the file.
-fn key_at(table: &DeTable<'_>, byte: usize) -> Option<String> {
-    table.iter().find_map(|(key, value)| {
-        let inner = match value.get_ref() {
-            DeValue::Table(table) => key_at(table, byte),
-            _ => None,
-        };
-        match inner {
-            Some(inner) => Some(format!("{}.{inner}", key.get_ref())),
-            None => (key.span().contains(&byte) || value.span().contains(&byte)).then(|| key.get_ref().to_string()),
-        }
-    })
 }

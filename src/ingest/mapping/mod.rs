@@ -7,10 +7,12 @@
 //! | --- | --- |
 //! | `file.rs` | which keys may stand in the TOML file |
 //! | `compile.rs` | what is wrong with one, and how it becomes a mapping |
+//! | `document.rs` | where in the file that is |
 //! | `rule.rs` | which column a field is taken from in this row |
 //! | `value.rs` `instant.rs` | how the text of a column becomes a value |
 
 mod compile;
+mod document;
 mod file;
 mod instant;
 mod rule;
@@ -67,7 +69,7 @@ impl Mapping {
     pub fn load(path: &Path) -> Result<Mapping, Error> {
         let name = path.display().to_string();
         let bytes = fs::read(path).map_err(|source| Error::open("mapping", name.clone(), source))?;
-        let text = String::from_utf8(bytes).map_err(|error| compile::not_utf8(&name, &error))?;
+        let text = String::from_utf8(bytes).map_err(|error| document::not_utf8(&name, &error))?;
         Mapping::parse(&name, &text)
     }
 

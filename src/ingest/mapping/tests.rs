@@ -269,7 +269,9 @@ fn a_bad_mapping_names_line_column_key_value_and_what_is_allowed() {
             "m:9:51: sla_met.else is given, allowed: else or optional",
         ),
         ("location", r#"{ latitude = "x" }"#, "m:9:12: location.longitude is missing, allowed: a column each"),
-        ("location", r#"{ constant = "here" }"#, "m:9:25: location.constant is \"here\", allowed: latitude, longitude"),
+        ("location", r#"{ constant = "here" }"#, "m:9:25: location.constant is \"here\", allowed: latitude (-90 to"),
+        ("location", r#"{ constant = "95, 0" }"#, "m:9:25: location.constant is \"95, 0\", allowed: latitude (-90 to"),
+        ("dispatch_id", r#"{ constant = "a/b" }"#, "m:2:28: dispatch_id.constant is \"a/b\", allowed: 1 to 128"),
         (
             "location",
             r#"{ latitude = "x", longitude = "y", column = "z" }"#,
