@@ -1,1 +1,3 @@
+//! IonVeil: monitoring of emergency dispatch, as a library.
 
+pub mod ingest;
