@@ -9,7 +9,7 @@ use ionveil_actors::dispatch::{
     AggregatedMetric, DashboardSnapshot, DispatchEvent, GetMetric, IngestReport, Instant, RegionSummary,
 };
 use ionveil_actors::domain::{OrgId, Timestamp};
-use ionveil_journal::{Hash, Position};
+use ionveil_journal::{Hash, Position, StreamId};
 use pollster::block_on;
 
 use crate::api::{self, AuditEntry, AuditFilter, Ingested, JournalStat, StreamEntry, Verification};
@@ -113,6 +113,10 @@ impl Audit {
 
     pub fn streams(&self) -> Vec<StreamEntry> {
         self.0.streams()
+    }
+
+    pub fn stream_len(&self, stream: &StreamId) -> Result<u64, Error> {
+        self.0.stream_len(stream)
     }
 
     pub fn stat(&self) -> JournalStat {

@@ -1,3 +1,50 @@
-//! IonVeil: monitoring of emergency dispatch, as a library.
+//! IonVeil watches over emergency dispatch: one event-sourced actor system, embedded in a host.
+//!
+//! [`IonVeil`] is the way in: open it with a [`Config`], take a service object from it, drive its futures with any
+//! executor (or use [`blocking`], which needs none), and shut it down. Everything that changes is an event in a journal
+//! on disk before anybody is told of it; [`Audit`] reads and verifies that journal.
+//!
+//! ```
+//! use ionveil::{Config, DispatchEvent, IonVeil};
+//! use ionveil::dispatch::{AggregationType, GetMetric, Metric};
+//! use ionveil::domain::TimeWindow;
+//!
+//! let ionveil = IonVeil::open(Config::in_memory())?; // or Config::at("ionveil-data") for one that lasts
+//! let aggregator = ionveil::blocking::DispatchAggregator::new(&ionveil);
+//! let org = "sffd".parse()?;
+//! aggregator.ingest_event(DispatchEvent::from_json(&serde_json::json!({
+//!     "event_id": "e-1", "org_id": "sffd", "dispatch_id": "d-1", "timestamp": "2002-01-11T01:51:44Z",
+//!     "severity": 4, "response_time_minutes": 2.95, "distance_km": 1.2, "region": "B04", "unit_type": "TRUCK",
+//! }))?)?;
+//! let mut question = GetMetric::new(Metric::ResponseTime, TimeWindow::Hour1, AggregationType::Average);
+//! question.end = Some(ionveil::dispatch::Instant::Latest);
+//! let answer = aggregator.get_metric(&org, question)?;
+//! assert_eq!(answer[0].value, Some(2.95));
+//! # Ok::<(), ionveil::Error>(())
+//! ```
 
+pub mod blocking;
 pub mod ingest;
+
+mod api;
+mod error;
+mod instance;
+
+pub use api::{
+    Audit, AuditEntry, AuditFilter, DispatchAggregator, GeographicBreakdown, Ingested, JournalHead, JournalStat,
+    StreamEntry, Verification, verify_data,
+};
+pub use error::Error;
+pub use instance::{Config, IonVeil};
+/// Places in the journal, and its hashes.
+pub mod journal {
+    pub use ionveil_journal::{Hash, Position, Sequence, StreamId, StreamKind};
+}
+/// The dispatch analytics' messages and answers.
+pub use ionveil_actors::dispatch;
+pub use ionveil_actors::dispatch::DispatchEvent;
+/// Values that several services share.
+pub use ionveil_actors::domain;
+pub use ionveil_actors::error::{Invalid, Kind};
+/// The runtime underneath: clocks, limits, registries, for hosts that send messages themselves.
+pub use ionveil_actors::runtime;

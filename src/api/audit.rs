@@ -153,7 +153,7 @@ impl Audit {
     /// `corrupt` when an event on the way is damaged.
     pub async fn page(&self, filter: AuditFilter, after: u64) -> Result<Vec<AuditEntry>, Error> {
         let journal = Arc::clone(self.ionveil.inner.runtime.journal());
-        let read = move || Ok(read_page(journal.as_ref(), &filter, after)?);
+        let read = move || read_page(journal.as_ref(), &filter, after);
         Ok(self.ionveil.inner.runtime.run_blocking(read).await?)
     }
 
@@ -168,9 +168,15 @@ impl Audit {
         streams.map(entry).collect()
     }
 
-    /// Whether anything was ever written to a stream.
-    pub fn has_stream(&self, stream: &StreamId) -> bool {
-        self.ionveil.inner.runtime.journal().stream_head(stream).is_some()
+    /// How many events a stream holds.
+    ///
+    /// # Errors
+    /// `not_found` when nothing was ever written to it.
+    pub fn stream_len(&self, stream: &StreamId) -> Result<u64, Error> {
+        match self.ionveil.inner.runtime.journal().stream_head(stream) {
+            Some((head, _)) => Ok(head.get()),
+            None => Err(ServiceError::NotFound { what: "stream", id: stream.to_string() }.into()),
+        }
     }
 
     /// Figures about the journal.
@@ -258,7 +264,10 @@ impl AuditFilter {
         let envelope_fits = self.stream.as_ref().is_none_or(|stream| stream.as_str() == record.stream)
             && self.from_sequence.is_none_or(|from| sequence >= from)
             && self.to_sequence.is_none_or(|to| sequence <= to)
-            && self.org.as_ref().is_none_or(|org| record.stream.split_once('/').is_some_and(|(_, id)| id == org.as_str()))
+            && self
+                .org
+                .as_ref()
+                .is_none_or(|org| record.stream.split_once('/').is_some_and(|(_, id)| id == org.as_str()))
             && self.user.as_ref().is_none_or(|user| user == by)
             && self.from.is_none_or(|from| recorded_at >= from)
             && self.to.is_none_or(|to| recorded_at < to);

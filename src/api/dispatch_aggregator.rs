@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use ionveil_actors::dispatch::{
-    AggregatedMetric, DashboardSnapshot, DispatchEvent, GetMetric, GetSnapshot, GetWatermark, IngestBatch, IngestReport,
-    Instant, SetRetention,
+    AggregatedMetric, DashboardSnapshot, DispatchEvent, GetMetric, GetSnapshot, GetWatermark, IngestBatch,
+    IngestReport, Instant, SetRetention,
 };
 use ionveil_actors::domain::{OrgId, Timestamp};
 use ionveil_actors::runtime::Reply;
@@ -119,7 +119,11 @@ impl DispatchAggregator {
     ///
     /// # Errors
     /// `overloaded`, `unavailable`, `corrupt`.
-    pub async fn get_dashboard_snapshot(&self, org: &OrgId, as_of: Option<Instant>) -> Result<DashboardSnapshot, Error> {
+    pub async fn get_dashboard_snapshot(
+        &self,
+        org: &OrgId,
+        as_of: Option<Instant>,
+    ) -> Result<DashboardSnapshot, Error> {
         let question = GetSnapshot { org_id: org.clone(), as_of };
         Ok(self.ionveil.inner.dispatches.ask(org.as_str(), question, self.ionveil.caller.clone()).await?)
     }

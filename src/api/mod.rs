@@ -4,8 +4,6 @@ mod audit;
 mod dispatch_aggregator;
 mod geographic_breakdown;
 
-pub use audit::{
-    Audit, AuditEntry, AuditFilter, JournalHead, JournalStat, StreamEntry, Verification, verify_data,
-};
+pub use audit::{Audit, AuditEntry, AuditFilter, JournalHead, JournalStat, StreamEntry, Verification, verify_data};
 pub use dispatch_aggregator::{DispatchAggregator, Ingested};
 pub use geographic_breakdown::GeographicBreakdown;

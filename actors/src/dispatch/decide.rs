@@ -2,13 +2,13 @@
 
 use std::collections::HashSet;
 
-use super::FUTURE_TOLERANCE_MINUTES;
 use super::command::{IngestBatch, IngestReport, Rejected, RejectedBecause, SetRetention};
 use super::dispatch_event::DispatchEvent;
 use super::event::{DispatchRecorded, Event, RetentionSet};
 use super::state::{Dispatches, earliest_kept};
+use super::{FUTURE_TOLERANCE_MINUTES, RETENTION_HOURS_MAX};
 use crate::domain::{MICROS_PER_MINUTE, Severity, Timestamp};
-use crate::error::Error;
+use crate::error::{Error, Invalid};
 use crate::runtime::{Command, Decision, Given};
 
 impl Command<Dispatches> for IngestBatch {
@@ -27,6 +27,10 @@ impl Command<Dispatches> for SetRetention {
     type Reply = bool;
 
     fn decide(self, state: &Dispatches, _: &Given) -> Result<Decision<Event, bool>, Error> {
+        if self.hours > RETENTION_HOURS_MAX {
+            let allowed = format!("0 (for ever) to {RETENTION_HOURS_MAX}");
+            return Err(Invalid::new("retention_hours", self.hours, allowed).into());
+        }
         let is_change = state.retention_hours() != self.hours;
         let events = if is_change { vec![Event::RetentionSet(RetentionSet { hours: self.hours })] } else { vec![] };
         Ok(Decision { events, reply: is_change })

@@ -35,6 +35,8 @@ use ionveil_journal::StreamKind;
 pub const FUTURE_TOLERANCE_MINUTES: i64 = 5;
 /// What an org keeps until it is told otherwise.
 pub const RETENTION_HOURS_DEFAULT: u32 = 24;
+/// The longest retention that is not for ever: 10,000 years, all that a timestamp spans.
+pub const RETENTION_HOURS_MAX: u32 = 10_000 * 8_766;
 
 impl Aggregate for Dispatches {
     const KIND: StreamKind = StreamKind::new("dispatch");

@@ -1,0 +1,119 @@
+//! What stands on the command line, and which file does it. Built on the library's public face, on nothing below it.
+
+mod audit;
+mod demo;
+mod failure;
+mod ingest;
+mod journal;
+mod metric;
+mod output;
+mod place;
+mod progress;
+mod regions;
+mod snapshot;
+mod time;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use failure::Failure;
+use output::Output;
+
+/// Event-sourced monitoring of emergency dispatch.
+#[derive(Debug, Parser)]
+#[command(name = "ionveil", version, max_term_width = 100)]
+struct Cli {
+    /// The data directory, which holds the journal.
+    #[arg(long, global = true, value_name = "DIR", default_value = "ionveil-data")]
+    data: PathBuf,
+    /// Print JSON on stdout instead of tables and sentences.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Do the main job on real input that is built in: ingest, aggregate, ask, restart, replay, verify.
+    Demo(demo::Args),
+    /// Count dispatch events from files: CSV with a mapping, or NDJSON; plain or gzip.
+    Ingest(ingest::Args),
+    /// A metric of an org over time windows.
+    Metric(metric::Args),
+    /// Everything a dashboard shows of an org.
+    Snapshot(snapshot::Args),
+    /// A summary of an org's dispatches per region.
+    Regions(regions::Args),
+    /// Look at the journal, read it, verify it.
+    #[command(subcommand)]
+    Journal(journal::Command),
+    /// What changed, when, by whom and why: one event a line.
+    Audit(audit::Args),
+    /// Print a completion script for a shell.
+    Completions(CompletionsArgs),
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  ionveil completions bash > /etc/bash_completion.d/ionveil")]
+struct CompletionsArgs {
+    /// Which shell.
+    shell: clap_complete::Shell,
+}
+
+/// Runs the command line and says how it went: 0 done, 1 damage, not found or conflict, 2 invalid, 3 anything else.
+pub(crate) fn main() -> ExitCode {
+    quiet_panics_of_sled();
+    start_logging();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return failure::of_usage(&error),
+    };
+    let mut output = Output::new(cli.json);
+    let place = place::Place { data: cli.data };
+    match run(cli.command, &place, &mut output) {
+        Ok(code) => code,
+        Err(failure) => failure.report(cli.json),
+    }
+}
+
+fn run(command: Command, place: &place::Place, output: &mut Output) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Demo(args) => demo::run(&args, output),
+        Command::Ingest(args) => ingest::run(&args, place, output),
+        Command::Metric(args) => metric::run(&args, place, output),
+        Command::Snapshot(args) => snapshot::run(&args, place, output),
+        Command::Regions(args) => regions::run(&args, place, output),
+        Command::Journal(command) => journal::run(&command, place, output),
+        Command::Audit(args) => audit::run(&args, place, output),
+        Command::Completions(args) => {
+            let mut script = Vec::new();
+            clap_complete::generate(args.shell, &mut Cli::command(), "ionveil", &mut script);
+            output.raw(&script)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// sled panics on damaged files. The journal contains that and reports the damage; what the panic itself would print
+/// looks like a crash of ours, so it goes to the log instead.
+fn quiet_panics_of_sled() {
+    let default_hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let in_sled = panic.location().is_some_and(|location| location.file().contains("/sled-0."));
+        if in_sled {
+            tracing::debug!(%panic, "sled panicked");
+        } else {
+            default_hook(panic);
+        }
+    }));
+}
+
+/// Logs go to stderr; `IONVEIL_LOG` says how much, by default warnings.
+fn start_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("IONVEIL_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,sled=off"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}

@@ -1,0 +1,32 @@
+//! Where the data is, and how it is opened.
+
+use std::path::PathBuf;
+
+use ionveil::{Config, IonVeil};
+
+use super::failure::Failure;
+
+/// Who stands in the audit trail for what a command line changes.
+const PRINCIPAL: &str = "command-line";
+
+/// The data directory.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) data: PathBuf,
+}
+
+impl Place {
+    /// Opens for a command that changes something; makes the directory when there is none.
+    pub(super) fn open(&self) -> Result<IonVeil, Failure> {
+        Ok(IonVeil::open(Config::at(&self.data))?.acting_as(PRINCIPAL))
+    }
+
+    /// Opens for a command that only asks. Where there is no journal nothing is known, and nothing is created.
+    pub(super) fn open_to_ask(&self) -> Result<IonVeil, Failure> {
+        if self.data.join("journal").exists() {
+            return self.open();
+        }
+        eprintln!("note: there is no journal in {}, so nothing is known", self.data.display());
+        Ok(IonVeil::open(Config::in_memory())?)
+    }
+}
