@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::cell::{GroupFilter, Merged};
+use super::cell::{GroupFilter, Merged, MinuteCell};
 use super::dispatch_event::Status;
 use super::query::{
     AggregatedMetric, AggregationType, DashboardSnapshot, Dimensions, GetMetric, GetRegions, GetSnapshot, GetWatermark,
@@ -111,24 +111,33 @@ impl Query<Dispatches> for GetRegions {
     type Answer = BTreeMap<String, RegionSummary>;
 
     fn answer(self, state: &Dispatches, given: &Given) -> Result<BTreeMap<String, RegionSummary>, Error> {
-        let span = span_of(state, given, self.start, self.end, None)?;
-        let span = Windows::over(TimeWindow::All, span)?;
-        let summary = |region: String| {
-            let dimensions = Dimensions { region: Some(region.clone()), ..Dimensions::any() };
-            let of = |metric, aggregation| span.single(state, dimensions.clone(), metric, aggregation).value;
-            // A region that only has dispatches outside the exact span has no samples, and no entry.
-            let p = |percent| of(Metric::ResponseTime, AggregationType::Percentile(percent));
+        let span = Windows::over(TimeWindow::All, span_of(state, given, self.start, self.end, None)?)?;
+        let percentile = AggregationType::Percentile;
+        let mut regions: BTreeMap<u32, (Merged, Merged)> = BTreeMap::new();
+        for (minute, cell) in span.cells(state) {
+            for number in cell.regions() {
+                let (response, distance) = regions.entry(number).or_insert_with(|| {
+                    let response = Merged::new(Metric::ResponseTime, percentile(Percent::P50));
+                    (response, Merged::new(Metric::Distance, AggregationType::Average))
+                });
+                let filter = GroupFilter { region: Some(number), ..GroupFilter::default() };
+                cell.merge_into(response, filter, minute, span.start, span.end);
+                cell.merge_into(distance, filter, minute, span.start, span.end);
+            }
+        }
+        let summary = |(number, (mut response, mut distance)): (u32, (Merged, Merged))| {
+            // A region that only has dispatches outside the exact span has no values, and no entry.
             let summary = RegionSummary {
-                dispatch_count: of(Metric::DispatchCount, AggregationType::Count)? as u64,
-                avg_response: of(Metric::ResponseTime, AggregationType::Average)?,
-                p50_response: p(Percent::P50)?,
-                p90_response: p(Percent::P90)?,
-                sla_compliance: of(Metric::SlaCompliance, AggregationType::Average)?,
-                avg_distance: of(Metric::Distance, AggregationType::Average)?,
+                dispatch_count: response.count,
+                avg_response: response.value(AggregationType::Average)?,
+                p50_response: response.value(percentile(Percent::P50))?,
+                p90_response: response.value(percentile(Percent::P90))?,
+                sla_compliance: response.met as f64 / response.count as f64,
+                avg_distance: distance.value(AggregationType::Average)?,
             };
-            Some((region, summary))
+            Some((state.regions.name(number).to_string(), summary))
         };
-        Ok(span.regions(state).into_iter().filter_map(summary).collect())
+        Ok(regions.into_iter().filter_map(summary).collect())
     }
 }
 
@@ -214,6 +223,13 @@ impl Windows {
         (clamped(start), clamped(end))
     }
 
+    /// The minutes that the windows touch.
+    fn cells<'a>(&self, state: &'a Dispatches) -> impl Iterator<Item = (i64, &'a MinuteCell)> + use<'a> {
+        let first = self.start.div_euclid(MICROS_PER_MINUTE);
+        let last = (self.end - 1).div_euclid(MICROS_PER_MINUTE);
+        state.minutes.range(first..=last).map(|(&minute, cell)| (minute, cell))
+    }
+
     /// What each window that may hold anything adds up to, by its number.
     fn merge(
         &self,
@@ -223,9 +239,7 @@ impl Windows {
         aggregation: AggregationType,
     ) -> BTreeMap<i64, Merged> {
         let mut windows: BTreeMap<i64, Merged> = BTreeMap::new();
-        let first = self.start.div_euclid(MICROS_PER_MINUTE);
-        let last = (self.end - 1).div_euclid(MICROS_PER_MINUTE);
-        for (&minute, cell) in state.minutes.range(first..=last) {
+        for (minute, cell) in self.cells(state) {
             let index = self.width.map_or(0, |width| (minute * MICROS_PER_MINUTE - self.start).div_euclid(width));
             let window = windows.entry(index).or_insert_with(|| Merged::new(metric, aggregation));
             cell.merge_into(window, filter, minute, self.start, self.end);
@@ -261,10 +275,7 @@ impl Windows {
 
     /// The regions that have closed dispatches in the minutes that the span touches, by name.
     fn regions(&self, state: &Dispatches) -> BTreeSet<String> {
-        let first = self.start.div_euclid(MICROS_PER_MINUTE);
-        let last = (self.end - 1).div_euclid(MICROS_PER_MINUTE);
-        let keys = state.minutes.range(first..=last).flat_map(|(_, cell)| cell.keys());
-        let numbers: BTreeSet<u32> = keys.map(|key| key.region).collect();
+        let numbers: BTreeSet<u32> = self.cells(state).flat_map(|(_, cell)| cell.regions()).collect();
         numbers.into_iter().map(|number| state.regions.name(number).to_string()).collect()
     }
 }

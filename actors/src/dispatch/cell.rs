@@ -79,9 +79,9 @@ impl MinuteCell {
         group.distance.add(sample.distance_km);
     }
 
-    /// The groups' keys.
-    pub(super) fn keys(&self) -> impl Iterator<Item = &GroupKey> {
-        self.groups.iter().map(|(key, _)| key)
+    /// The regions that occur, each once, by their numbers.
+    pub(super) fn regions(&self) -> impl Iterator<Item = u32> {
+        self.groups.chunk_by(|(a, _), (b, _)| a.region == b.region).map(|groups| groups[0].0.region)
     }
 
     /// Adds what fits `filter` and lies in `[from, to)` to `window`. `minute` is this cell's own.
@@ -106,7 +106,7 @@ pub(super) struct Merged {
     /// Only percentiles, minimum and maximum look at single values.
     wants_values: bool,
     pub(super) count: u64,
-    met: u64,
+    pub(super) met: u64,
     sum: ExactSum,
     values: Vec<f64>,
 }
