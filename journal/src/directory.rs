@@ -87,7 +87,7 @@ impl Directory {
             fs::rename(&unfinished, self.path.join(HEADER_FILE))?;
             sync_dir(&self.path)?;
             // The directory's own entry, and those of parents that were made just now.
-            for parent in self.path.ancestors().skip(1).take_while(|parent| !parent.as_os_str().is_empty()) {
+            for parent in self.path.canonicalize()?.ancestors().skip(1) {
                 if sync_dir(parent).is_err() {
                     break;
                 }
