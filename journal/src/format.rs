@@ -98,6 +98,11 @@ impl Header {
         self.key.position.plus(self.records.into())
     }
 
+    /// Whether it is the last block of its group.
+    pub(crate) fn ends_group(&self) -> bool {
+        self.block_in_group + 1 == self.blocks_in_group
+    }
+
     fn write(&self, out: &mut [u8]) {
         out[0..4].copy_from_slice(&BLOCK_MAGIC);
         out[4] = BLOCK_VERSION;
@@ -155,7 +160,8 @@ impl<'a> Block<'a> {
             return Err(damage("the block is cut or has bytes after its end"));
         }
         let one_part_of_one_record = header.records == 1 && header.key.part < header.parts;
-        if header.records == 0 || header.parts == 0 || (header.parts > 1 && !one_part_of_one_record) {
+        let counts_are_sound = header.records > 0 && header.parts > 0 && header.block_in_group < header.blocks_in_group;
+        if !counts_are_sound || (header.parts > 1 && !one_part_of_one_record) {
             return Err(damage("the block's header contradicts itself"));
         }
         Ok(Block { header, body })
