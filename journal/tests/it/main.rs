@@ -1,4 +1,6 @@
 //! The journal from outside: what it promises, one module per promise.
 
 mod contract;
+mod faults;
+mod store;
 mod support;
