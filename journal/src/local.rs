@@ -225,8 +225,7 @@ impl Journal for LocalJournal {
 
     fn verify(&self, expected: Option<Hash>, progress: &mut VerifyProgress<'_>) -> Result<VerifyReport, Error> {
         let head = self.head();
-        let checkpoint = self.shared.checkpoint.as_ref().map(|_| head);
-        verify_store(self.shared.store.as_ref(), Some(head.position), checkpoint, expected, progress)
+        verify_store(self.shared.store.as_ref(), Some(head.position), Some(head), expected, progress)
     }
 
     fn close(&self) {

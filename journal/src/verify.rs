@@ -66,7 +66,7 @@ pub(crate) fn verify_store(
             && checkpoint.position == record.position
             && checkpoint.hash != hash
         {
-            let problem = "the hash is not the one that the head checkpoint has for it".into();
+            let problem = "the hash is not the one that was acknowledged here: history was rewritten".into();
             return Err(Damage { position: record.position, problem });
         }
         head = Head { position: record.position, hash };
