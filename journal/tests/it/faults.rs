@@ -26,14 +26,14 @@ fn to<T: Send + 'static>(sender: &mpsc::Sender<T>, wrap: impl FnOnce(Outcome) ->
 /// Submits all of them so that the first is one group and the others are the next.
 fn submit_as_two_groups(store: &SharedStore, journal: &LocalJournal, appends: &[Append]) -> Vec<Outcome> {
     let (sender, outcomes) = mpsc::channel();
-    store.hold();
+    let held = store.hold();
     for (index, append) in appends.iter().enumerate() {
         journal.submit(append.clone(), to(&sender, |outcome| outcome)).expect("taken");
         if index == 0 {
-            store.wait_until_held();
+            held.wait_for_commit();
         }
     }
-    store.release();
+    held.release();
     appends.iter().map(|_| outcomes.recv_timeout(NEVER).expect("every append has an outcome")).collect()
 }
 
@@ -52,16 +52,16 @@ fn a_failed_commit_fences_the_journal_and_loses_nothing_acknowledged() {
         ];
         store.fail_commit(2, stored);
         let (durable_sender, durable) = mpsc::channel();
-        store.hold();
+        let held = store.hold();
         let (sender, outcomes) = mpsc::channel();
         for (index, append) in appends.iter().enumerate() {
             journal.submit(append.clone(), to(&sender, |outcome| outcome)).expect("taken");
             if index == 0 {
-                store.wait_until_held();
+                held.wait_for_commit();
             }
         }
         journal.when_durable(Box::new(move |head| durable_sender.send(head).expect("awaited"))).expect("taken");
-        store.release();
+        held.release();
         let outcomes: Vec<Outcome> = appends.iter().map(|_| outcomes.recv_timeout(NEVER).expect("told")).collect();
         let written = Written { sequence: Sequence::new(2), position: Position::new(2) };
         assert_eq!(outcomes[0], Outcome::Committed(written));
@@ -107,9 +107,9 @@ fn a_full_queue_refuses_at_once_and_takes_again_when_it_has_drained() {
     let store = SharedStore::default();
     let journal = LocalJournal::on(store.clone()).expect("opens");
     let (sender, outcomes) = mpsc::channel();
-    store.hold();
+    let held = store.hold();
     journal.submit(append_to("dispatch/first", 0, vec![event(0, 10)]), to(&sender, |_| ())).expect("taken");
-    store.wait_until_held();
+    held.wait_for_commit();
     let mut taken = 0u64;
     let refused = loop {
         let append = append_to(&format!("dispatch/{taken}"), 0, vec![event(taken + 1, APPEND_BYTES)]);
@@ -124,7 +124,7 @@ fn a_full_queue_refuses_at_once_and_takes_again_when_it_has_drained() {
     journal.submit(append_to("dispatch/small", 0, vec![event(100, 10)]), to(&sender, |_| ())).expect("taken");
     let (head_sender, head) = mpsc::channel();
     journal.when_durable(Box::new(move |head| head_sender.send(head).expect("awaited"))).expect("taken");
-    store.release();
+    held.release();
     for _ in 0..taken + 2 {
         outcomes.recv_timeout(NEVER).expect("what was taken is written");
     }
@@ -213,15 +213,15 @@ fn what_is_being_written_is_neither_seen_nor_taken_for_damage() {
     let journal = LocalJournal::on(store.clone()).expect("opens");
     assert!(matches!(journal.append(append_to("dispatch/a", 0, vec![event(1, 10)])), Outcome::Committed(_)));
     let (sender, outcomes) = mpsc::channel();
-    store.hold();
+    let held = store.hold();
     let large = append_to("dispatch/a", 1, vec![event(2, 40_000), event(3, 40_000), event(4, 100_000)]);
     journal.submit(large, to(&sender, |outcome| outcome)).expect("taken");
-    store.wait_until_held();
+    held.wait_for_commit();
     assert_eq!(store.blocks().len(), 2, "the last block of the group lies there alone");
     assert_eq!(all(&journal, 1, u64::MAX).len(), 1);
     assert_eq!(stream(&journal, "dispatch/a", 1, u64::MAX).len(), 1);
     assert_eq!(journal.verify(None, &mut |_| {}).expect("readable").damage, None);
-    store.release();
+    held.release();
     assert!(matches!(outcomes.recv_timeout(NEVER), Ok(Outcome::Committed(_))));
     assert_eq!(all(&journal, 1, u64::MAX).len(), 4);
 }
@@ -231,14 +231,14 @@ fn a_callback_that_panics_costs_nobody_else_an_answer() {
     let store = SharedStore::default();
     let journal = LocalJournal::on(store.clone()).expect("opens");
     let (sender, outcomes) = mpsc::channel();
-    store.hold();
+    let held = store.hold();
     journal.submit(append_to("dispatch/a", 0, vec![event(1, 1)]), to(&sender, |_| ())).expect("taken");
-    store.wait_until_held();
+    held.wait_for_commit();
     // Quiet, since the test's own message would look like a failure.
     let clumsy: OnOutcome = Box::new(|_| std::panic::resume_unwind(Box::new("clumsy")));
     journal.submit(append_to("dispatch/b", 0, vec![event(2, 1)]), clumsy).expect("taken");
     journal.submit(append_to("dispatch/c", 0, vec![event(3, 1)]), to(&sender, |_| ())).expect("taken");
-    store.release();
+    held.release();
     for _ in 0..2 {
         outcomes.recv_timeout(NEVER).expect("told");
     }
@@ -250,7 +250,7 @@ fn the_last_handle_may_be_dropped_by_a_callback() {
     let store = SharedStore::default();
     let journal = Arc::new(LocalJournal::on(store.clone()).expect("opens"));
     let (sender, dropped) = mpsc::channel();
-    store.hold();
+    let held = store.hold();
     let last = Arc::clone(&journal);
     let done: OnOutcome = Box::new(move |_| {
         drop(last);
@@ -258,7 +258,7 @@ fn the_last_handle_may_be_dropped_by_a_callback() {
     });
     journal.submit(append_to("dispatch/a", 0, vec![event(1, 1)]), done).expect("taken");
     drop(journal);
-    store.release();
+    held.release();
     dropped.recv_timeout(NEVER).expect("the writer does not wait for itself");
     assert_eq!(all(&LocalJournal::on(store).expect("opens"), 1, 9).len(), 1);
 }

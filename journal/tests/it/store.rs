@@ -74,19 +74,30 @@ impl SharedStore {
         state.fails_at = Some((state.commits + number, stored));
     }
 
-    /// Commits wait from now on, with their last block already stored.
-    pub(crate) fn hold(&self) {
+    /// Commits wait, with their last block already stored, until the answer is dropped.
+    #[must_use]
+    pub(crate) fn hold(&self) -> Held {
         self.state().is_held = true;
+        Held(self.clone())
     }
+}
 
+/// Holds up the commits of a store; lets go also when a test fails, so that its journal can end.
+pub(crate) struct Held(SharedStore);
+
+impl Held {
     /// Waits until a commit waits.
-    pub(crate) fn wait_until_held(&self) {
-        drop(self.shared.changed.wait_while(self.state(), |state| state.waiting == 0).expect("no panic"));
+    pub(crate) fn wait_for_commit(&self) {
+        drop(self.0.shared.changed.wait_while(self.0.state(), |state| state.waiting == 0).expect("no panic"));
     }
 
-    pub(crate) fn release(&self) {
-        self.state().is_held = false;
-        self.shared.changed.notify_all();
+    pub(crate) fn release(self) {}
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.state().is_held = false;
+        self.0.shared.changed.notify_all();
     }
 }
 
