@@ -4,7 +4,6 @@
 //! share one sync (group commit). Nothing else writes. A failed commit fences the journal for good (I-5).
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -17,7 +16,7 @@ use uuid::Uuid;
 
 use crate::blocks::{Walk, read_block};
 use crate::chain::Hash;
-use crate::directory::{Directory, Head, HeadCheckpoint};
+use crate::directory::{Directory, Head, HeadCheckpoint, Lock};
 use crate::error::{Damage, Error};
 use crate::format::{BlockKey, Frames, GroupEncoder};
 use crate::index::{Index, StreamSummary};
@@ -48,8 +47,8 @@ struct Shared {
     waiting_bytes: AtomicUsize,
     /// The first failure of the store. From then on nothing is acknowledged.
     poisoned: Mutex<Option<String>>,
-    /// Keeps others out as long as the journal lives.
-    _lock: Option<File>,
+    /// Keeps others out as long as the journal lives; the last field, so that it is given back last.
+    _lock: Option<Lock>,
 }
 
 /// What readers may see. Changed by the writer only, after a commit.
@@ -112,7 +111,7 @@ impl LocalJournal {
     fn start(
         store: Box<dyn Store>,
         checkpoint: Option<(HeadCheckpoint, Head)>,
-        lock: Option<File>,
+        lock: Option<Lock>,
     ) -> Result<Self, Error> {
         let (checkpoint, expected) = checkpoint.unzip();
         let durable = load(store.as_ref(), expected.unwrap_or_default())?;

@@ -12,6 +12,7 @@ use std::fs::{self, File, OpenOptions};
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::{BlockKey, Store};
 use crate::error::{Damage, Error};
@@ -54,10 +55,7 @@ impl SledStore {
             .segment_size(SLED_SEGMENT_LEN)
             .cache_capacity(CACHE_BYTES)
             .flush_every_ms(None);
-        let unreadable = |problem: String| Error::Unreadable { path: dir.to_owned(), problem };
-        let db = contained(|| config.open())
-            .map_err(|panic| unreadable(format!("sled's files are damaged ({panic})")))?
-            .map_err(|error| unreadable(format!("sled cannot read its files ({error})")))?;
+        let db = open_db(&config, dir)?;
         let log = OpenOptions::new()
             .read(true)
             .write(true)
@@ -87,6 +85,30 @@ impl SledStore {
             self.log.sync_data().map_err(|error| Error::io("syncing the journal", error))?;
         }
         Ok(())
+    }
+}
+
+/// How long sled's lock may be held by what is left of an earlier instance.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
+
+/// Opens sled, which has a lock of its own. We hold the journal's, so whoever holds sled's is about to let go: a thread
+/// that sled left behind, or a process that another thread is just starting and that shares our files for a moment.
+fn open_db(config: &sled::Config, dir: &Path) -> Result<sled::Db, Error> {
+    let begin = Instant::now();
+    loop {
+        let problem = match contained(|| config.open()) {
+            Ok(Ok(db)) => return Ok(db),
+            Ok(Err(error)) if !error.to_string().contains("could not acquire lock") => {
+                format!("sled cannot read its files ({error})")
+            }
+            Ok(Err(_)) if begin.elapsed() < LOCK_WAIT => {
+                std::thread::sleep(Duration::from_millis(2));
+                continue;
+            }
+            Ok(Err(_)) => return Err(Error::Held { path: dir.to_owned() }),
+            Err(panic) => format!("sled's files are damaged ({panic})"),
+        };
+        return Err(Error::Unreadable { path: dir.to_owned(), problem });
     }
 }
 

@@ -303,7 +303,7 @@ fn closing_finishes_what_was_taken() {
 
 #[test]
 fn closing_and_opening_again_at_once_always_works() {
-    // sled finishes work on threads of its own; its lock must be free when ours is.
+    // Other tests start processes meanwhile, which hold the locks of all open files for a moment: it once made this fail.
     let dir = tempfile::tempdir().expect("a directory");
     let mut number = 0;
     for round in 0..30 {
@@ -317,6 +317,20 @@ fn closing_and_opening_again_at_once_always_works() {
         drop(journal);
         assert!(outcomes.try_iter().all(|outcome| matches!(outcome, Outcome::Committed(_))));
     }
+}
+
+#[test]
+fn sleds_own_lock_is_waited_for_but_not_for_ever() {
+    let dir = tempfile::tempdir().expect("a directory");
+    drop(LocalJournal::open(dir.path()).expect("opens"));
+    let foreign = sled::Config::new().path(dir.path().join("sled")).segment_size(4 << 20).open().expect("opens");
+    let refused = LocalJournal::open(dir.path()).err().expect("sled is open elsewhere");
+    assert!(matches!(refused, Error::Held { .. }), "{refused}");
+    std::thread::scope(|scope| {
+        let opening = scope.spawn(|| LocalJournal::open(dir.path()));
+        drop(foreign);
+        opening.join().expect("no panic").expect("it was let go");
+    });
 }
 
 /// One thing that happens to a journal under test.
