@@ -4,14 +4,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Once;
 
 use ionveil_journal::{
     BlockKey, Damage, Error, Hash, Head, Journal, Kind, LocalJournal, Outcome, Position, Sequence, verify_copy,
 };
 
 use crate::store::{Blocks, SharedStore};
-use crate::support::{Seen, all, append_to, event};
+use crate::support::{Seen, all, append_to, event, quieten_sled};
 
 const HEADER_LEN: usize = 104;
 const FRAME_PREFIX_LEN: usize = 8;
@@ -426,19 +425,6 @@ fn verify_leaves_the_evidence_as_it_is() {
     write_files(dir.path(), dir.path(), &damaged);
     assert!(verified(dir.path(), None).is_some());
     assert!(files(dir.path()) == damaged, "a damaged journal is changed");
-}
-
-/// sled panics on damage, here hundreds of times: the library contains that, and the messages would bury real ones.
-fn quieten_sled() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let others = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            if !panic.location().is_some_and(|location| location.file().contains("sled-0.34")) {
-                others(panic);
-            }
-        }));
-    });
 }
 
 /// SplitMix64: enough to scatter changes, the same in every run of one seed.

@@ -2,6 +2,9 @@
 
 mod contract;
 mod corruption;
+mod crash;
 mod faults;
+#[cfg(target_os = "linux")]
+mod power_cut;
 mod store;
 mod support;
