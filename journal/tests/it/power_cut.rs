@@ -5,6 +5,7 @@
 //! loop devices and `mkfs.ext4`; elsewhere the tests say that they are skipped, and why.
 
 use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -115,7 +116,12 @@ fn disk_or_skip(test: &str) -> Option<Disk> {
         disk.mount()?;
         Ok(disk)
     });
-    disk.map_err(|reason| eprintln!("{test} is SKIPPED on this machine: {reason}")).ok()
+    disk.map_err(|reason| skipped(test, &reason)).ok()
+}
+
+/// Straight to the terminal, since what a passing test prints is not shown.
+fn skipped(test: &str, reason: &str) {
+    let _ = writeln!(std::io::stderr(), "{test} is SKIPPED on this machine: {reason}");
 }
 
 #[test]
@@ -179,7 +185,7 @@ fn a_full_disk_is_an_error_and_takes_nothing_acknowledged() {
     let name = "a_full_disk_is_an_error_and_takes_nothing_acknowledged";
     let disk = match Disk::new(48 << 20) {
         Ok(disk) => disk,
-        Err(reason) => return eprintln!("{name} is SKIPPED on this machine: {reason}"),
+        Err(reason) => return skipped(name, &reason),
     };
     let ballast = disk.mount_point().join("ballast");
     std::fs::write(&ballast, vec![1; 12 << 20]).expect("there is room for it");
