@@ -49,7 +49,11 @@ impl Directory {
 
     /// Whether a journal was created here. A creation that was cut short, before anything was stored, does not count.
     pub(crate) fn holds_journal(&self) -> bool {
-        self.path.join(HEADER_FILE).exists() || self.store().join("db").exists()
+        self.path.join(HEADER_FILE).exists() || self.holds_store()
+    }
+
+    pub(crate) fn holds_store(&self) -> bool {
+        self.store().join("db").exists()
     }
 
     /// Takes the lock of a journal, so that nobody else opens it until it is dropped.

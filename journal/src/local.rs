@@ -90,6 +90,11 @@ impl LocalJournal {
         }
         directory.check_header()?;
         let expected = HeadCheckpoint::read(&directory)?;
+        // sled would put an empty store in the place of a lost one.
+        if expected.position > Position::NONE && !directory.holds_store() {
+            let problem = format!("the store is missing, its last position was {}", expected.position);
+            return Err(Error::Unreadable { path: dir.to_owned(), problem });
+        }
         let store = SledStore::open(&directory.store(), guards)?;
         let checkpoint = HeadCheckpoint::open(&directory)?;
         Self::start(Box::new(store), Some((checkpoint, expected)), lock)

@@ -481,6 +481,20 @@ fn any_changed_byte_of_any_file_is_found_or_changes_no_event() {
 }
 
 #[test]
+fn a_lost_file_is_missed_and_not_made_anew() {
+    for lost in ["journal.toml", "head", "sled/db", "sled"] {
+        let (dir, ..) = sled_journal(&SMALL, 0);
+        let path = dir.path().join(lost);
+        if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) }.expect("removed");
+        let damage = verified(dir.path(), None).unwrap_or_else(|| panic!("{lost}: verify says all is well"));
+        assert_eq!(damage.position, Position::FIRST, "{lost}: {damage}");
+        let error = LocalJournal::open(dir.path()).err().unwrap_or_else(|| panic!("{lost}: opened all the same"));
+        assert_eq!(error.kind(), Kind::Corrupt, "{lost}: {error}");
+        assert!(!path.exists(), "{lost} was made anew");
+    }
+}
+
+#[test]
 fn a_refused_journal_can_be_put_right_and_opened_by_the_same_process() {
     quieten_sled();
     let (dir, _, events) = sled_journal(&LARGE, 0);
