@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use ionveil_journal::{Journal, LocalJournal, Outcome};
 
@@ -55,8 +56,19 @@ impl Disk {
         Ok(())
     }
 
+    /// Processes that other tests start share the open files for a moment, and sled ends its threads in its own time:
+    /// while the disk is busy it is tried again.
     fn unmount(&mut self) -> Result<(), String> {
-        run(Command::new("umount").arg(self.mount_point()))?;
+        let begin = Instant::now();
+        loop {
+            match run(Command::new("umount").arg(self.mount_point())) {
+                Err(reason) if reason.contains("busy") && begin.elapsed() < BUSY_MAX => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(reason) => return Err(reason),
+                Ok(()) => break,
+            }
+        }
         self.is_mounted = false;
         Ok(())
     }
@@ -107,6 +119,7 @@ fn shut_down(root: &File) -> rustix::io::Result<()> {
 }
 
 const DISK_BYTES: u64 = 1 << 30;
+const BUSY_MAX: Duration = Duration::from_secs(10);
 
 /// A disk whose power can be cut, unless this machine allows none.
 fn disk_or_skip(test: &str) -> Option<Disk> {
