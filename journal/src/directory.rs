@@ -49,11 +49,15 @@ impl Directory {
 
     /// Whether a journal was created here. A creation that was cut short, before anything was stored, does not count.
     pub(crate) fn holds_journal(&self) -> bool {
-        self.path.join(HEADER_FILE).exists() || self.store().join("db").exists()
+        self.path.join(HEADER_FILE).exists() || self.holds_store()
+    }
+
+    pub(crate) fn holds_store(&self) -> bool {
+        self.store().join("db").exists()
     }
 
     /// Takes the lock of a journal, so that nobody else opens it until it is dropped.
-    pub(crate) fn lock(&self, create: bool) -> Result<Option<File>, Error> {
+    pub(crate) fn lock(&self, create: bool) -> Result<Option<Lock>, Error> {
         let path = self.path.join(LOCK_FILE);
         if !create && !path.exists() {
             return Ok(None);
@@ -66,7 +70,7 @@ impl Directory {
             .open(&path)
             .map_err(|error| Error::io(format!("opening {}", path.display()), error))?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(file)),
+            Ok(()) => Ok(Some(Lock(file))),
             Err(TryLockError::WouldBlock) => Err(Error::Held { path: self.path.clone() }),
             Err(TryLockError::Error(error)) => Err(Error::io(format!("locking {}", path.display()), error)),
         }
@@ -87,7 +91,7 @@ impl Directory {
             fs::rename(&unfinished, self.path.join(HEADER_FILE))?;
             sync_dir(&self.path)?;
             // The directory's own entry, and those of parents that were made just now.
-            for parent in self.path.ancestors().skip(1).take_while(|parent| !parent.as_os_str().is_empty()) {
+            for parent in self.path.canonicalize()?.ancestors().skip(1) {
                 if sync_dir(parent).is_err() {
                     break;
                 }
@@ -128,6 +132,21 @@ impl Directory {
             Ok(())
         }
         copy(&self.path, to).map_err(|error| Error::io(format!("copying {}", self.path.display()), error))
+    }
+}
+
+/// Keeps others out until it is dropped.
+///
+/// It is given back in so many words: closing the file is not enough while another thread starts a process, which shares
+/// the open file for a moment.
+#[derive(Debug)]
+pub(crate) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.unlock() {
+            tracing::warn!(%error, "the journal's lock could not be given back");
+        }
     }
 }
 

@@ -4,8 +4,8 @@
 //! share one sync (group commit). Nothing else writes. A failed commit fences the journal for good (I-5).
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, mpsc};
@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::blocks::{Walk, read_block};
 use crate::chain::Hash;
-use crate::directory::{Directory, Head, HeadCheckpoint};
+use crate::directory::{Directory, Head, HeadCheckpoint, Lock};
 use crate::error::{Damage, Error};
 use crate::format::{BlockKey, Frames, GroupEncoder};
 use crate::index::{Index, StreamSummary};
@@ -47,8 +47,8 @@ struct Shared {
     waiting_bytes: AtomicUsize,
     /// The first failure of the store. From then on nothing is acknowledged.
     poisoned: Mutex<Option<String>>,
-    /// Keeps others out as long as the journal lives.
-    _lock: Option<File>,
+    /// Keeps others out as long as the journal lives; the last field, so that it is given back last.
+    _lock: Option<Lock>,
 }
 
 /// What readers may see. Changed by the writer only, after a commit.
@@ -90,6 +90,11 @@ impl LocalJournal {
         }
         directory.check_header()?;
         let expected = HeadCheckpoint::read(&directory)?;
+        // sled would put an empty store in the place of a lost one.
+        if expected.position > Position::NONE && !directory.holds_store() {
+            let problem = format!("the store is missing, its last position was {}", expected.position);
+            return Err(Error::Unreadable { path: dir.to_owned(), problem });
+        }
         let store = SledStore::open(&directory.store(), guards)?;
         let checkpoint = HeadCheckpoint::open(&directory)?;
         Self::start(Box::new(store), Some((checkpoint, expected)), lock)
@@ -111,7 +116,7 @@ impl LocalJournal {
     fn start(
         store: Box<dyn Store>,
         checkpoint: Option<(HeadCheckpoint, Head)>,
-        lock: Option<File>,
+        lock: Option<Lock>,
     ) -> Result<Self, Error> {
         let (checkpoint, expected) = checkpoint.unzip();
         let durable = load(store.as_ref(), expected.unwrap_or_default())?;
@@ -202,7 +207,7 @@ impl Journal for LocalJournal {
         }
         // The block that holds `from` may begin before it.
         let first = block_holding(self.shared.store.as_ref(), from)?;
-        Walk::from(first).run(self.shared.store.as_ref(), &mut |_, _, record| {
+        Walk::between(first, to).run(self.shared.store.as_ref(), &mut |_, _, record| {
             if record.position > to {
                 return Ok(ControlFlow::Break(()));
             }
@@ -229,13 +234,15 @@ impl Journal for LocalJournal {
 
     fn verify(&self, expected: Option<Hash>, progress: &mut VerifyProgress<'_>) -> Result<VerifyReport, Error> {
         let head = self.head();
-        let checkpoint = self.shared.checkpoint.as_ref().map(|_| head);
-        verify_store(self.shared.store.as_ref(), Some(head.position), checkpoint, expected, progress)
+        verify_store(self.shared.store.as_ref(), Some(head.position), Some(head), expected, progress)
     }
 
     fn close(&self) {
         locked(&self.queue).take();
+        // A callback may hold the last handle of the journal: the writer thread cannot wait for its own end, which comes
+        // as soon as the queue is empty.
         if let Some(writer) = locked(&self.writer).take()
+            && writer.thread().id() != std::thread::current().id()
             && writer.join().is_err()
         {
             tracing::error!("the journal's writer panicked");
@@ -260,23 +267,41 @@ impl Shared {
     }
 
     fn read_stream(&self, stream: &str, from: Sequence, to: Sequence, visit: &mut OnRecord<'_>) -> Result<(), Error> {
-        let blocks = self.durable().index.blocks_of(stream, from, to);
+        let (blocks, last) = {
+            let durable = self.durable();
+            let head = durable.index.get(stream).map_or(Sequence::NONE, |entry| entry.head);
+            (durable.index.blocks_of(stream, from, to), to.min(head))
+        };
+        let mut next = from.max(Sequence::FIRST);
+        let mut at = Position::FIRST;
         for first in blocks {
             let flow = read_block(self.store.as_ref(), first, |header, body| -> Result<ControlFlow<()>, Damage> {
                 for frame in Frames::new(body, header.key.position) {
                     let (_, record) = frame?;
-                    if record.stream != stream || record.sequence < from {
+                    if record.stream != stream || record.sequence < next {
                         continue;
                     }
-                    if record.sequence > to || visit(&record).is_break() {
+                    if record.sequence > last {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                    if record.sequence != next {
+                        let problem = format!("stream {stream} goes on at sequence {}, not {next}", record.sequence);
+                        return Err(Damage { position: record.position, problem });
+                    }
+                    next = next.plus(1);
+                    if visit(&record).is_break() {
                         return Ok(ControlFlow::Break(()));
                     }
                 }
                 Ok(ControlFlow::Continue(()))
             })??;
             if flow.is_break() {
-                break;
+                return Ok(());
             }
+            at = first;
+        }
+        if next <= last {
+            return Err(Damage { position: at, problem: format!("stream {stream} misses sequence {next}") }.into());
         }
         Ok(())
     }
@@ -297,18 +322,22 @@ fn block_holding(store: &dyn Store, position: Position) -> Result<Position, Erro
 
 /// Reads all blocks, checks them as far as one pass can without hashing every event, and builds the index.
 fn load(store: &dyn Store, checkpoint: Head) -> Result<Durable, Error> {
-    let (index, walk) = index_of(store)?;
-    let (index, walk) = match walk.unfinished_group() {
-        None => (index, walk),
-        Some(keys) => {
-            tracing::warn!(
-                position = %keys[0].position,
-                "a write that a crash cut short lies at the end of the journal; nobody was told of it, it is dropped"
-            );
-            store.remove(keys)?;
-            index_of(store)?
+    let (mut index, mut walk) = index_of(store)?;
+    if let Some(keys) = walk.unfinished_group() {
+        // What the checkpoint vouches for was acknowledged: then it is not a write cut short but damage, and stays as
+        // it is for whoever looks into it.
+        if checkpoint.position >= keys[0].position {
+            let problem =
+                format!("the group ends here unfinished, but position {} was acknowledged", checkpoint.position);
+            return Err(Damage { position: walk.next, problem }.into());
         }
-    };
+        tracing::warn!(
+            position = %keys[0].position,
+            "a write that a crash cut short lies at the end of the journal; nobody was told of it, it is dropped"
+        );
+        store.remove(keys)?;
+        (index, walk) = index_of(store)?;
+    }
     let position = Position::new(walk.next.get() - 1);
     let head = Head { position, hash: walk.hash.unwrap_or_default() };
     check_against(store, head, checkpoint)?;
@@ -317,7 +346,7 @@ fn load(store: &dyn Store, checkpoint: Head) -> Result<Durable, Error> {
 
 fn index_of(store: &dyn Store) -> Result<(Index, Walk), Error> {
     let mut index = Index::default();
-    let mut walk = Walk::from_start();
+    let mut walk = Walk::whole();
     walk.run(store, &mut |header, _, record| {
         index.note(header.key.position, record.position, record.stream, record.sequence, record.epoch)?;
         Ok(ControlFlow::Continue(()))
@@ -380,8 +409,8 @@ struct Group<'a> {
 struct Staged {
     head: Sequence,
     epoch: u32,
-    /// The ids of the events that this group adds, the first of which follows the durable head.
-    ids: Vec<Uuid>,
+    /// The events that this group adds; the first of them follows the durable head.
+    added: Vec<(Uuid, Position)>,
 }
 
 enum Answer {
@@ -441,13 +470,13 @@ impl<'a> Group<'a> {
         let staged = self.staged.entry(append.stream.clone()).or_insert_with(|| Staged {
             head: durable_head,
             epoch: durable_epoch,
-            ids: Vec::new(),
+            added: Vec::new(),
         });
         staged.epoch = append.epoch;
         for event in &append.events {
             staged.head = staged.head.plus(1);
-            staged.ids.push(event.id);
             let position = self.encoder.next_position();
+            staged.added.push((event.id, position));
             let block = self.encoder.push(append, event, staged.head, self.recorded_at_micros);
             self.placed.push((block, position, append.stream.clone(), staged.head, append.epoch));
         }
@@ -466,12 +495,13 @@ impl<'a> Group<'a> {
             position = record.position;
             ControlFlow::Continue(())
         })?;
-        for (_, staged_position, stream, sequence, _) in &self.placed {
-            if *stream == append.stream && *sequence >= from && *sequence <= last {
-                let staged = &self.staged[stream];
-                let first = staged.head.get() - staged.ids.len() as u64 + 1;
-                found.push(staged.ids[(sequence.get() - first) as usize]);
-                position = *staged_position;
+        if let Some(staged) = self.staged.get(&append.stream) {
+            let skipped = append.expected.get().saturating_sub(durable_head.get());
+            let wanted = append.events.len() - found.len().min(append.events.len());
+            let begin = staged.added.len().min(usize::try_from(skipped).unwrap_or(usize::MAX));
+            for &(id, added_at) in staged.added[begin..].iter().take(wanted) {
+                found.push(id);
+                position = added_at;
             }
         }
         let same = found.iter().eq(append.events.iter().map(|event| &event.id));
@@ -510,10 +540,20 @@ impl<'a> Group<'a> {
             }
         }
         for answer in answers {
-            match answer {
-                Answer::Outcome(done, outcome) => done(outcome),
-                Answer::Durable(done) => done(Ok(head)),
-            }
+            answer.give(|outcome| outcome, Ok(head));
+        }
+    }
+}
+
+impl Answer {
+    /// Calls back. A panic of the caller's code is the caller's alone: the others still get their answers.
+    fn give(self, outcome_of: impl FnOnce(Outcome) -> Outcome, durable: Result<Head, Error>) {
+        let called = catch_unwind(AssertUnwindSafe(|| match self {
+            Answer::Outcome(done, outcome) => done(outcome_of(outcome)),
+            Answer::Durable(done) => done(durable),
+        }));
+        if called.is_err() {
+            tracing::error!("a callback of the journal panicked");
         }
     }
 }
@@ -528,13 +568,13 @@ impl Shared {
     }
 
     fn refuse(&self, answers: Vec<Answer>, cause: &str) {
+        // A refusal wrote nothing and stays true; anything else may hang on events of the failed group.
+        let outcome_of = |outcome| match outcome {
+            Outcome::Rejected(error) => Outcome::Rejected(error),
+            _ => Outcome::Unknown { cause: cause.into() },
+        };
         for answer in answers {
-            match answer {
-                Answer::Outcome(done, Outcome::Rejected(error)) => done(Outcome::Rejected(error)),
-                // What was read from events that are durable stays true; anything else hangs on the failed group.
-                Answer::Outcome(done, _) => done(Outcome::Unknown { cause: cause.into() }),
-                Answer::Durable(done) => done(Err(Error::Poisoned { cause: cause.into() })),
-            }
+            answer.give(outcome_of, Err(Error::Poisoned { cause: cause.into() }));
         }
     }
 }

@@ -47,33 +47,38 @@ pub(crate) fn verify_store(
     progress: &mut VerifyProgress<'_>,
 ) -> Result<VerifyReport, Error> {
     let mut head = Head::default();
-    let mut block_hash = Hash::GENESIS;
+    // The ends of the last block and of the last group that are sound.
+    let (mut block_end, mut group_end) = (head, head);
     let mut streams: HashMap<String, (Sequence, u32)> = HashMap::new();
-    let mut expected_seen = expected.is_none() || expected == Some(Hash::GENESIS);
-    let mut walk = Walk::from_start();
-    let is_over = |position: Position| end.is_some_and(|end| position > end);
+    let mut expected_at = (expected == Some(Hash::GENESIS)).then_some(Position::NONE);
+    let mut walk = Walk::whole().until(end.unwrap_or(Position::MAX));
     let walked = walk.run(store, &mut |header, bytes, record| {
-        if is_over(record.position) {
-            return Ok(ControlFlow::Break(()));
-        }
-        let block_first = header.key.position;
         check_stream(&mut streams, record.position, record.stream, record.sequence, record.epoch)?;
-        block_hash = block_hash.then(bytes);
+        let hash = head.hash.then(bytes);
         let ends_block = record.position.plus(1) == header.next_position();
-        if ends_block && block_hash != header.hash_after {
-            let problem =
-                format!("the events {block_first} to {} do not have the hash of their block", record.position);
-            return Err(Damage { position: block_first, problem });
+        if ends_block && hash != header.hash_after {
+            let first = header.key.position;
+            let problem = format!("the events {first} to {} do not have the hash of their block", record.position);
+            head = block_end;
+            return Err(Damage { position: first, problem });
         }
-        expected_seen |= expected == Some(block_hash);
         if let Some(checkpoint) = checkpoint
             && checkpoint.position == record.position
-            && checkpoint.hash != block_hash
+            && checkpoint.hash != hash
         {
-            let problem = "the hash is not the one that the head checkpoint has for it".into();
+            let problem = "the hash is not the one that was acknowledged here: history was rewritten".into();
             return Err(Damage { position: record.position, problem });
         }
-        head = Head { position: record.position, hash: block_hash };
+        head = Head { position: record.position, hash };
+        if expected == Some(hash) {
+            expected_at = Some(head.position);
+        }
+        if ends_block {
+            block_end = head;
+            if header.ends_group() {
+                group_end = head;
+            }
+        }
         if head.position.get() % PROGRESS_EVERY == 0 {
             progress(head.position.get());
         }
@@ -83,7 +88,14 @@ pub(crate) fn verify_store(
     let damage = match walked {
         Err(Error::Corrupt(damage)) => Some(damage),
         Err(other) => return Err(other),
-        Ok(()) => end_damage(head, &walk, end, checkpoint, expected.filter(|_| !expected_seen)),
+        Ok(()) => {
+            if end.is_none() && walk.unfinished_group().is_some() {
+                tracing::info!(position = %group_end.position.plus(1), "an unfinished write lies at the end; the next start drops it");
+                head = group_end;
+            }
+            let missing_hash = expected.filter(|_| expected_at.is_none_or(|position| position > head.position));
+            end_damage(head, checkpoint, missing_hash)
+        }
     };
     Ok(VerifyReport { events: head.position.get(), blocks: walk.blocks, head, damage })
 }
@@ -112,33 +124,18 @@ fn check_stream(
 }
 
 /// What is wrong with the end of a journal whose events are all sound.
-fn end_damage(
-    head: Head,
-    walk: &Walk,
-    end: Option<Position>,
-    checkpoint: Option<Head>,
-    missing_hash: Option<Hash>,
-) -> Option<Damage> {
-    let next = head.position.plus(1);
+fn end_damage(head: Head, checkpoint: Option<Head>, missing_hash: Option<Hash>) -> Option<Damage> {
     if let Some(checkpoint) = checkpoint.filter(|checkpoint| checkpoint.position > head.position) {
         let problem = format!("the journal ends here, but the head checkpoint is at position {}", checkpoint.position);
-        return Some(Damage { position: next, problem });
+        return Some(Damage { position: head.position.plus(1), problem });
     }
-    if end.is_some_and(|end| end > head.position) {
-        return Some(Damage { position: next, problem: "the journal ends here, but more was acknowledged".into() });
-    }
-    if let Some(hash) = missing_hash {
+    missing_hash.map(|hash| {
         let problem = format!(
             "no position up to {} has the expected hash {hash}: the history before it was rewritten, or its end is cut",
             head.position
         );
-        return Some(Damage { position: Position::FIRST.max(head.position), problem });
-    }
-    // A running journal has blocks under way beyond its end; a closed one has none.
-    if end.is_none() && walk.unfinished_group().is_some() {
-        tracing::info!(position = %next, "a write that was never acknowledged lies at the end; it is dropped at the next start");
-    }
-    None
+        Damage { position: Position::FIRST.max(head.position), problem }
+    })
 }
 
 /// Verifies the journal in `dir` without opening it for writing: sled rewrites its files as it opens them, so a copy is

@@ -1,27 +1,24 @@
 //! Blocks in memory: for tests and for sandboxes that leave nothing behind. Durable as long as it lives.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::ops::{Bound, ControlFlow};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{BlockKey, Store};
 use crate::error::Error;
 
 /// An empty store in memory.
+///
+/// No lock is held while a visitor runs, so that a visitor may read and append itself.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
-    blocks: RwLock<BTreeMap<BlockKey, Vec<u8>>>,
+    blocks: Mutex<BTreeMap<BlockKey, Arc<[u8]>>>,
 }
 
 impl MemoryStore {
-    fn blocks(&self) -> RwLockReadGuard<'_, BTreeMap<BlockKey, Vec<u8>>> {
-        // A visitor that panicked while reading has left the map as it was.
-        self.blocks.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The blocks themselves, so that a test can damage them.
-    pub(crate) fn blocks_mut(&self) -> RwLockWriteGuard<'_, BTreeMap<BlockKey, Vec<u8>>> {
-        self.blocks.write().unwrap_or_else(PoisonError::into_inner)
+    fn blocks(&self) -> MutexGuard<'_, BTreeMap<BlockKey, Arc<[u8]>>> {
+        // Nothing that can panic runs under the lock, other than the map's own code.
+        self.blocks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -31,25 +28,29 @@ impl Store for MemoryStore {
     }
 
     fn commit(&self, blocks: Vec<(BlockKey, Vec<u8>)>) -> Result<(), Error> {
-        self.blocks_mut().extend(blocks);
+        self.blocks().extend(blocks.into_iter().map(|(key, bytes)| (key, bytes.into())));
         Ok(())
     }
 
     fn read(&self, key: BlockKey, visit: &mut dyn FnMut(&[u8])) -> Result<bool, Error> {
-        Ok(self.blocks().get(&key).map(|bytes| visit(bytes)).is_some())
+        let found = self.blocks().get(&key).cloned();
+        Ok(found.map(|bytes| visit(&bytes)).is_some())
     }
 
     fn scan(&self, from: BlockKey, visit: &mut dyn FnMut(BlockKey, &[u8]) -> ControlFlow<()>) -> Result<(), Error> {
-        for (key, bytes) in self.blocks().range(from..) {
-            if visit(*key, bytes).is_break() {
-                break;
+        let mut bound = Bound::Included(from);
+        loop {
+            let found = self.blocks().range((bound, Bound::Unbounded)).next().map(|(key, bytes)| (*key, bytes.clone()));
+            let Some((key, bytes)) = found else { return Ok(()) };
+            if visit(key, &bytes).is_break() {
+                return Ok(());
             }
+            bound = Bound::Excluded(key);
         }
-        Ok(())
     }
 
     fn remove(&self, keys: &[BlockKey]) -> Result<(), Error> {
-        let mut blocks = self.blocks_mut();
+        let mut blocks = self.blocks();
         for key in keys {
             blocks.remove(key);
         }

@@ -29,7 +29,8 @@ pub trait Store: Send + Sync + 'static {
     /// When the store cannot be read.
     fn read(&self, key: BlockKey, visit: &mut dyn FnMut(&[u8])) -> Result<bool, Error>;
 
-    /// Hands each block from `from` on to `visit`, in the order of the keys, until it breaks.
+    /// Hands each block from `from` on to `visit`, in the order of the keys, until it breaks. The visitor may use the
+    /// store itself, and commits go on meanwhile; what they add may be met or not.
     ///
     /// # Errors
     /// When the store cannot be read.

@@ -4,12 +4,15 @@
 //!   descriptor of ours on sled's file. Its background flusher is off.
 //! - A leaf above a quarter of a segment would go to a blob file that is never synced: segments are large and blocks small.
 //! - sled panics on damaged files: every call that can meet damage contains the panic and returns it as an error.
-//! - Files and directories are synced once when they are created.
+//! - What a killed process has written but not synced is synced before it is read: it would be shown as durable, and
+//!   sled would build on it.
+//! - sled's settings and the directories are synced at each start, since a start may have been killed before it did so.
 
 use std::fs::{self, File, OpenOptions};
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::{BlockKey, Store};
 use crate::error::{Damage, Error};
@@ -41,33 +44,34 @@ impl Guards {
 impl SledStore {
     /// Opens or creates the store in `dir`.
     pub(crate) fn open(dir: &Path, guards: Guards) -> Result<Self, Error> {
-        let is_new = !dir.join("db").exists();
+        let log_path = dir.join("db");
+        if guards.fdatasync && log_path.exists() {
+            File::open(&log_path)
+                .and_then(|log| log.sync_data())
+                .map_err(|error| Error::io(format!("syncing {}", log_path.display()), error))?;
+        }
         let config = sled::Config::new()
             .path(dir)
             .segment_size(SLED_SEGMENT_LEN)
             .cache_capacity(CACHE_BYTES)
             .flush_every_ms(None);
-        let unreadable = |problem: String| Error::Unreadable { path: dir.to_owned(), problem };
-        let db = contained(|| config.open())
-            .map_err(|panic| unreadable(format!("sled's files are damaged ({panic})")))?
-            .map_err(|error| unreadable(format!("sled cannot read its files ({error})")))?;
-        let log_path = dir.join("db");
+        let db = open_db(&config, dir)?;
         let log = OpenOptions::new()
             .read(true)
             .write(true)
             .open(&log_path)
             .map_err(|error| Error::io(format!("opening {}", log_path.display()), error))?;
         let store = SledStore { db: Some(db), log, dir: dir.to_owned(), guards };
-        if is_new {
-            store.sync_new_files().map_err(|error| Error::io("syncing the new journal's files", error))?;
-        }
+        store.sync_files().map_err(|error| Error::io("syncing the journal's files", error))?;
         Ok(store)
     }
 
     /// After a power cut an unsynced `conf` can be empty, and sled then believes any settings.
-    fn sync_new_files(&self) -> std::io::Result<()> {
+    fn sync_files(&self) -> std::io::Result<()> {
         File::open(self.dir.join("conf"))?.sync_all()?;
-        self.log.sync_all()?;
+        if self.guards.fdatasync {
+            self.log.sync_all()?;
+        }
         sync_dir(&self.dir)
     }
 
@@ -81,6 +85,30 @@ impl SledStore {
             self.log.sync_data().map_err(|error| Error::io("syncing the journal", error))?;
         }
         Ok(())
+    }
+}
+
+/// How long sled's lock may be held by what is left of an earlier instance.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
+
+/// Opens sled, which has a lock of its own. We hold the journal's, so whoever holds sled's is about to let go: a thread
+/// that sled left behind, or a process that another thread is just starting and that shares our files for a moment.
+fn open_db(config: &sled::Config, dir: &Path) -> Result<sled::Db, Error> {
+    let begin = Instant::now();
+    loop {
+        let problem = match contained(|| config.open()) {
+            Ok(Ok(db)) => return Ok(db),
+            Ok(Err(error)) if !error.to_string().contains("could not acquire lock") => {
+                format!("sled cannot read its files ({error})")
+            }
+            Ok(Err(_)) if begin.elapsed() < LOCK_WAIT => {
+                std::thread::sleep(Duration::from_millis(2));
+                continue;
+            }
+            Ok(Err(_)) => return Err(Error::Held { path: dir.to_owned() }),
+            Err(panic) => format!("sled's files are damaged ({panic})"),
+        };
+        return Err(Error::Unreadable { path: dir.to_owned(), problem });
     }
 }
 

@@ -149,3 +149,21 @@ fn one_journal_is_held_by_one() {
         LocalJournal::open(Path::new(dir.path())).expect("a journal that was let go can be opened at once");
     }
 }
+
+#[test]
+fn sled_never_writes_a_blob_file() {
+    // It never syncs them (I-3). Leaves full of the largest blocks are the worst case.
+    const LARGEST_IN_ONE_BLOCK: usize = 48_950;
+    let dir = tempfile::tempdir().expect("a directory");
+    let journal = LocalJournal::open(dir.path()).expect("opens");
+    for number in 0..150 {
+        committed(journal.append(append_to("dispatch/a", number, vec![event(number, LARGEST_IN_ONE_BLOCK)])));
+    }
+    committed(journal.append(append_to("dispatch/b", 0, vec![event(1_000, 12 << 20)])));
+    let blocks_of_singles = journal.stat().blocks - (12 << 20) / 49_048 - 1;
+    assert_eq!(blocks_of_singles, 150, "each event is one block, as large as there are");
+    drop(journal);
+    drop(LocalJournal::open(dir.path()).expect("opens"));
+    let blobs = std::fs::read_dir(dir.path().join("sled/blobs")).expect("sled makes the directory").count();
+    assert_eq!(blobs, 0);
+}

@@ -1,0 +1,485 @@
+//! What happens when things go wrong or come all at once: failing disks, full queues, racing writers, restarts.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier, mpsc};
+use std::time::Duration;
+
+use ionveil_journal::{
+    Append, Error, Head, Journal, LocalJournal, OnOutcome, Outcome, Position, QUEUE_BYTES_MAX, Sequence, Written,
+};
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use crate::store::{SharedStore, Stored};
+use crate::support::{Seen, all, append_to, event, stream};
+
+/// Far longer than anything here takes: a test that waits so long has found a deadlock.
+const NEVER: Duration = Duration::from_secs(60);
+
+/// A callback that sends the outcome on.
+fn to<T: Send + 'static>(sender: &mpsc::Sender<T>, wrap: impl FnOnce(Outcome) -> T + Send + 'static) -> OnOutcome {
+    let sender = sender.clone();
+    Box::new(move |outcome| sender.send(wrap(outcome)).expect("the test waits for it"))
+}
+
+/// Submits all of them so that the first is one group and the others are the next.
+fn submit_as_two_groups(store: &SharedStore, journal: &LocalJournal, appends: &[Append]) -> Vec<Outcome> {
+    let (sender, outcomes) = mpsc::channel();
+    let held = store.hold();
+    for (index, append) in appends.iter().enumerate() {
+        journal.submit(append.clone(), to(&sender, |outcome| outcome)).expect("taken");
+        if index == 0 {
+            held.wait_for_commit();
+        }
+    }
+    held.release();
+    appends.iter().map(|_| outcomes.recv_timeout(NEVER).expect("every append has an outcome")).collect()
+}
+
+#[test]
+fn a_failed_commit_fences_the_journal_and_loses_nothing_acknowledged() {
+    for stored in [Stored::Nothing, Stored::Half, Stored::All] {
+        let store = SharedStore::default();
+        let journal = LocalJournal::on(store.clone()).expect("opens");
+        // The second group is of several blocks, so that half of it can be stored.
+        let appends = [
+            append_to("dispatch/a", 0, vec![event(1, 10), event(2, 10)]),
+            append_to("dispatch/a", 2, vec![event(3, 10), event(4, 60_000)]),
+            append_to("dispatch/b", 0, vec![event(5, 10)]),
+            append_to("dispatch/b", 1, vec![event(6, 40_000), event(7, 40_000)]),
+            append_to("dispatch/b", 99, vec![event(8, 1)]),
+        ];
+        store.fail_commit(2, stored);
+        let (durable_sender, durable) = mpsc::channel();
+        let held = store.hold();
+        let (sender, outcomes) = mpsc::channel();
+        for (index, append) in appends.iter().enumerate() {
+            journal.submit(append.clone(), to(&sender, |outcome| outcome)).expect("taken");
+            if index == 0 {
+                held.wait_for_commit();
+            }
+        }
+        journal.when_durable(Box::new(move |head| durable_sender.send(head).expect("awaited"))).expect("taken");
+        held.release();
+        let outcomes: Vec<Outcome> = appends.iter().map(|_| outcomes.recv_timeout(NEVER).expect("told")).collect();
+        let written = Written { sequence: Sequence::new(2), position: Position::new(2) };
+        assert_eq!(outcomes[0], Outcome::Committed(written));
+        for outcome in &outcomes[1..] {
+            assert!(matches!(outcome, Outcome::Unknown { .. }), "{stored:?}: {outcome:?}");
+        }
+        assert!(matches!(durable.recv_timeout(NEVER), Ok(Err(Error::Poisoned { .. }))));
+
+        // From now on nothing is taken, and readers see what was acknowledged, whatever the store holds by now.
+        let refused = journal.append(append_to("dispatch/c", 0, vec![event(9, 1)]));
+        assert!(matches!(refused, Outcome::Rejected(Error::Poisoned { .. })), "{refused:?}");
+        assert!(matches!(journal.when_durable(Box::new(|_| ())), Err(Error::Poisoned { .. })));
+        assert_eq!(store.commits(), 2, "a failed commit is never tried again");
+        assert_eq!(all(&journal, 1, u64::MAX).len(), 2, "{stored:?}");
+        assert_eq!(journal.head().position.get(), 2);
+        assert!(journal.verify(None, &mut |_| {}).expect("readable").is_ok());
+        drop(journal);
+
+        // A start finds what was acknowledged, and of the rest all or nothing. A retry settles which.
+        let journal = LocalJournal::on(store.clone()).expect("what is stored is a journal");
+        assert!(journal.verify(None, &mut |_| {}).expect("readable").is_ok());
+        let is_there = stored == Stored::All;
+        assert_eq!(all(&journal, 1, u64::MAX).len(), if is_there { 7 } else { 2 }, "{stored:?}");
+        for append in &appends[1..4] {
+            match journal.append(append.clone()) {
+                Outcome::AlreadyCommitted(_) if is_there => {}
+                Outcome::Committed(_) if !is_there => {}
+                other => panic!("{stored:?}: {other:?}"),
+            }
+        }
+        assert_eq!(all(&journal, 1, u64::MAX).iter().map(|seen| seen.id).collect::<Vec<_>>(), ids(1..=7));
+        assert!(journal.verify(None, &mut |_| {}).expect("readable").is_ok());
+    }
+}
+
+fn ids(numbers: impl Iterator<Item = u64>) -> Vec<Uuid> {
+    numbers.map(|number| event(number, 0).id).collect()
+}
+
+#[test]
+fn a_full_queue_refuses_at_once_and_takes_again_when_it_has_drained() {
+    const APPEND_BYTES: usize = 8 << 20;
+    let store = SharedStore::default();
+    let journal = LocalJournal::on(store.clone()).expect("opens");
+    let (sender, outcomes) = mpsc::channel();
+    let held = store.hold();
+    journal.submit(append_to("dispatch/first", 0, vec![event(0, 10)]), to(&sender, |_| ())).expect("taken");
+    held.wait_for_commit();
+    let mut taken = 0u64;
+    let refused = loop {
+        let append = append_to(&format!("dispatch/{taken}"), 0, vec![event(taken + 1, APPEND_BYTES)]);
+        match journal.submit(append, to(&sender, |outcome| assert!(matches!(outcome, Outcome::Committed(_))))) {
+            Ok(()) => taken += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, Error::Overloaded { waiting_bytes } if waiting_bytes <= QUEUE_BYTES_MAX), "{refused}");
+    assert_eq!(taken as usize, QUEUE_BYTES_MAX / APPEND_BYTES - 1, "with its envelope, one fewer than fit");
+    // What is small still fits in the rest, and questions are never refused for want of room.
+    journal.submit(append_to("dispatch/small", 0, vec![event(100, 10)]), to(&sender, |_| ())).expect("taken");
+    let (head_sender, head) = mpsc::channel();
+    journal.when_durable(Box::new(move |head| head_sender.send(head).expect("awaited"))).expect("taken");
+    held.release();
+    for _ in 0..taken + 2 {
+        outcomes.recv_timeout(NEVER).expect("what was taken is written");
+    }
+    assert_eq!(head.recv_timeout(NEVER).expect("told").expect("durable").position.get(), taken + 2);
+    assert!(matches!(
+        journal.append(append_to("dispatch/last", 0, vec![event(200, APPEND_BYTES)])),
+        Outcome::Committed(_)
+    ));
+}
+
+#[test]
+fn of_writers_that_race_for_one_place_exactly_one_gets_it() {
+    const WRITERS: u64 = 4;
+    let journal = LocalJournal::in_memory();
+    for round in 0..100 {
+        let barrier = Barrier::new(WRITERS as usize);
+        let outcomes: Vec<Outcome> = std::thread::scope(|scope| {
+            let writers: Vec<_> = (0..WRITERS)
+                .map(|writer| {
+                    let (journal, barrier) = (&journal, &barrier);
+                    scope.spawn(move || {
+                        barrier.wait();
+                        journal.append(append_to("dispatch/a", round, vec![event(round * WRITERS + writer, 20)]))
+                    })
+                })
+                .collect();
+            writers.into_iter().map(|writer| writer.join().expect("no panic")).collect()
+        });
+        let winners = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Committed(_))).count();
+        let conflict = Outcome::Conflict { head: Sequence::new(round + 1) };
+        let losers = outcomes.iter().filter(|outcome| **outcome == conflict).count();
+        assert_eq!((winners, losers), (1, WRITERS as usize - 1), "{outcomes:?}");
+    }
+}
+
+#[test]
+fn readers_during_writes_see_a_durable_prefix_without_gaps() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for journal in [LocalJournal::in_memory(), LocalJournal::open(dir.path()).expect("opens")] {
+        let is_over = AtomicBool::new(false);
+        let mut reads = 0;
+        std::thread::scope(|scope| {
+            let writers: Vec<_> = (0..3u64)
+                .map(|writer| {
+                    let journal = &journal;
+                    scope.spawn(move || {
+                        for round in 0..60 {
+                            // Some groups are of several blocks.
+                            let len = if round % 7 == 0 { 60_000 } else { 300 };
+                            let number = writer * 1_000 + 2 * round;
+                            let events = vec![event(number, len), event(number + 1, 10)];
+                            let outcome = journal.append(append_to(&format!("dispatch/{writer}"), 2 * round, events));
+                            assert!(matches!(outcome, Outcome::Committed(_)), "{outcome:?}");
+                        }
+                    })
+                })
+                .collect();
+            let stopper = scope.spawn(|| {
+                for writer in writers {
+                    writer.join().expect("no panic");
+                }
+                is_over.store(true, Ordering::Release);
+            });
+            while !is_over.load(Ordering::Acquire) {
+                let before = journal.head().position.get();
+                let seen = all(&journal, 1, u64::MAX);
+                let after = journal.head().position.get();
+                assert!((before..=after).contains(&(seen.len() as u64)), "{before} {} {after}", seen.len());
+                assert!(seen.iter().zip(1..).all(|(seen, position)| seen.position == position));
+                let of_one = stream(&journal, "dispatch/1", 1, u64::MAX);
+                assert!(of_one.iter().zip(1..).all(|(seen, sequence)| seen.sequence == sequence));
+                assert_eq!(of_one.len() % 2, 0, "half an append is never seen");
+                assert_eq!(journal.verify(None, &mut |_| {}).expect("readable").damage, None);
+                reads += 1;
+            }
+            stopper.join().expect("no panic");
+        });
+        assert!(reads > 0);
+        assert_eq!(all(&journal, 1, u64::MAX).len(), 360);
+    }
+}
+
+#[test]
+fn what_is_being_written_is_neither_seen_nor_taken_for_damage() {
+    let store = SharedStore::default();
+    let journal = LocalJournal::on(store.clone()).expect("opens");
+    assert!(matches!(journal.append(append_to("dispatch/a", 0, vec![event(1, 10)])), Outcome::Committed(_)));
+    let (sender, outcomes) = mpsc::channel();
+    let held = store.hold();
+    let large = append_to("dispatch/a", 1, vec![event(2, 40_000), event(3, 40_000), event(4, 100_000)]);
+    journal.submit(large, to(&sender, |outcome| outcome)).expect("taken");
+    held.wait_for_commit();
+    assert_eq!(store.blocks().len(), 2, "the last block of the group lies there alone");
+    assert_eq!(all(&journal, 1, u64::MAX).len(), 1);
+    assert_eq!(stream(&journal, "dispatch/a", 1, u64::MAX).len(), 1);
+    assert_eq!(journal.verify(None, &mut |_| {}).expect("readable").damage, None);
+    held.release();
+    assert!(matches!(outcomes.recv_timeout(NEVER), Ok(Outcome::Committed(_))));
+    assert_eq!(all(&journal, 1, u64::MAX).len(), 4);
+}
+
+#[test]
+fn a_callback_that_panics_costs_nobody_else_an_answer() {
+    let store = SharedStore::default();
+    let journal = LocalJournal::on(store.clone()).expect("opens");
+    let (sender, outcomes) = mpsc::channel();
+    let held = store.hold();
+    journal.submit(append_to("dispatch/a", 0, vec![event(1, 1)]), to(&sender, |_| ())).expect("taken");
+    held.wait_for_commit();
+    // Quiet, since the test's own message would look like a failure.
+    let clumsy: OnOutcome = Box::new(|_| std::panic::resume_unwind(Box::new("clumsy")));
+    journal.submit(append_to("dispatch/b", 0, vec![event(2, 1)]), clumsy).expect("taken");
+    journal.submit(append_to("dispatch/c", 0, vec![event(3, 1)]), to(&sender, |_| ())).expect("taken");
+    held.release();
+    for _ in 0..2 {
+        outcomes.recv_timeout(NEVER).expect("told");
+    }
+    assert!(matches!(journal.append(append_to("dispatch/d", 0, vec![event(4, 1)])), Outcome::Committed(_)));
+}
+
+#[test]
+fn the_last_handle_may_be_dropped_by_a_callback() {
+    let store = SharedStore::default();
+    let journal = Arc::new(LocalJournal::on(store.clone()).expect("opens"));
+    let (sender, dropped) = mpsc::channel();
+    let held = store.hold();
+    let last = Arc::clone(&journal);
+    let done: OnOutcome = Box::new(move |_| {
+        drop(last);
+        sender.send(()).expect("awaited");
+    });
+    journal.submit(append_to("dispatch/a", 0, vec![event(1, 1)]), done).expect("taken");
+    drop(journal);
+    held.release();
+    dropped.recv_timeout(NEVER).expect("the writer does not wait for itself");
+    assert_eq!(all(&LocalJournal::on(store).expect("opens"), 1, 9).len(), 1);
+}
+
+#[test]
+fn a_visitor_may_read_and_append() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for journal in [LocalJournal::in_memory(), LocalJournal::open(dir.path()).expect("opens")] {
+        for number in 0..5 {
+            journal.append(append_to("dispatch/a", number, vec![event(number, 10)]));
+        }
+        let mut copied = 0;
+        journal
+            .read_all(Position::FIRST, Position::MAX, &mut |record| {
+                let append = append_to("dispatch/copy", copied, vec![event(100 + copied, record.payload.len())]);
+                assert!(matches!(journal.append(append), Outcome::Committed(_)));
+                copied += 1;
+                assert_eq!(stream(&journal, "dispatch/copy", 1, u64::MAX).len() as u64, copied);
+                ControlFlow::Continue(())
+            })
+            .expect("readable");
+        assert_eq!(copied, 5, "what the visitor adds lies behind the end it was given");
+    }
+}
+
+#[test]
+fn closing_finishes_what_was_taken() {
+    let store = SharedStore::default();
+    let journal = LocalJournal::on(store.clone()).expect("opens");
+    let (sender, outcomes) = mpsc::channel();
+    for number in 0..100 {
+        let append = append_to(&format!("dispatch/{number}"), 0, vec![event(number, 10)]);
+        journal.submit(append, to(&sender, |outcome| outcome)).expect("taken");
+    }
+    journal.close();
+    let outcomes: Vec<Outcome> = outcomes.try_iter().collect();
+    assert_eq!(outcomes.len(), 100);
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Committed(_))));
+    assert!(matches!(journal.when_durable(Box::new(|_| ())), Err(Error::Closed)));
+    assert_eq!(all(&journal, 1, u64::MAX).len(), 100, "a closed journal can still be read");
+}
+
+#[test]
+fn closing_and_opening_again_at_once_always_works() {
+    // Other tests start processes meanwhile, which hold the locks of all open files for a moment: it once made this fail.
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut number = 0;
+    for round in 0..30 {
+        let journal = LocalJournal::open(dir.path()).unwrap_or_else(|error| panic!("round {round}: {error}"));
+        let (sender, outcomes) = mpsc::channel();
+        for _ in 0..20 {
+            let append = append_to("dispatch/a", number, vec![event(number, 30_000)]);
+            journal.submit(append, to(&sender, |outcome| outcome)).expect("taken");
+            number += 1;
+        }
+        drop(journal);
+        assert!(outcomes.try_iter().all(|outcome| matches!(outcome, Outcome::Committed(_))));
+    }
+}
+
+#[test]
+fn sleds_own_lock_is_waited_for_but_not_for_ever() {
+    let dir = tempfile::tempdir().expect("a directory");
+    drop(LocalJournal::open(dir.path()).expect("opens"));
+    let foreign = sled::Config::new().path(dir.path().join("sled")).segment_size(4 << 20).open().expect("opens");
+    let refused = LocalJournal::open(dir.path()).err().expect("sled is open elsewhere");
+    assert!(matches!(refused, Error::Held { .. }), "{refused}");
+    std::thread::scope(|scope| {
+        let opening = scope.spawn(|| LocalJournal::open(dir.path()));
+        drop(foreign);
+        opening.join().expect("no panic").expect("it was let go");
+    });
+}
+
+/// One thing that happens to a journal under test.
+#[derive(Debug, Clone)]
+enum Step {
+    /// Appends, the second and later ones in one group.
+    Appends(Vec<Ask>),
+    Restart,
+}
+
+/// One append, described relative to what the stream is like by then.
+#[derive(Debug, Clone)]
+enum Ask {
+    New {
+        stream: usize,
+        off_by: i64,
+        epoch: u32,
+        lens: Vec<usize>,
+    },
+    /// An earlier one again, perhaps with an event fewer or more.
+    Again {
+        which: usize,
+        events_more: i64,
+    },
+}
+
+fn asks() -> impl Strategy<Value = Ask> {
+    let len = prop_oneof![8 => 0..300usize, 1 => 40_000..100_000usize];
+    let off_by = prop_oneof![5 => Just(0i64), 1 => -3..4i64];
+    let epoch = prop_oneof![6 => Just(2u32), 1 => 1..4u32];
+    let new = (0..3usize, off_by, epoch, prop::collection::vec(len, 1..4));
+    prop_oneof![
+        3 => new.prop_map(|(stream, off_by, epoch, lens)| Ask::New { stream, off_by, epoch, lens }),
+        1 => (any::<prop::sample::Index>(), -1..2i64)
+            .prop_map(|(which, events_more)| Ask::Again { which: which.index(1 << 20), events_more }),
+    ]
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        6 => prop::collection::vec(asks(), 1..6).prop_map(Step::Appends),
+        1 => Just(Step::Restart),
+    ];
+    prop::collection::vec(step, 1..14)
+}
+
+/// What a journal is, said in the plainest way.
+#[derive(Default)]
+struct Model {
+    events: Vec<Seen>,
+    epochs: [u32; 3],
+}
+
+impl Model {
+    fn of_stream(&self, stream: &str) -> Vec<&Seen> {
+        self.events.iter().filter(|seen| seen.stream == stream).collect()
+    }
+
+    fn append(&mut self, append: &Append) -> Outcome {
+        let name = append.stream.as_str();
+        let epoch = &mut self.epochs[append.stream.id().parse::<usize>().expect("a number")];
+        let of_stream: Vec<&Seen> = self.events.iter().filter(|seen| seen.stream == name).collect();
+        let head = of_stream.len() as u64;
+        if append.expected.get() != head {
+            let mut there = of_stream.iter().skip(append.expected.get() as usize).take(append.events.len());
+            if there.clone().map(|seen| seen.id).eq(append.events.iter().map(|event| event.id)) {
+                let last = there.next_back().expect("an append is never empty");
+                let (sequence, position) = (Sequence::new(last.sequence), Position::new(last.position));
+                return Outcome::AlreadyCommitted(Written { sequence, position });
+            }
+            return Outcome::Conflict { head: Sequence::new(head) };
+        }
+        if append.epoch < *epoch {
+            return Outcome::Fenced { epoch: *epoch };
+        }
+        *epoch = append.epoch;
+        for (event, sequence) in append.events.iter().zip(head + 1..) {
+            self.events.push(Seen {
+                position: self.events.len() as u64 + 1,
+                stream: name.to_owned(),
+                sequence,
+                id: event.id,
+                payload: event.payload.clone(),
+            });
+        }
+        let sequence = Sequence::new(head + append.events.len() as u64);
+        Outcome::Committed(Written { sequence, position: Position::new(self.events.len() as u64) })
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_journal_does_what_a_plain_list_would(steps in steps()) {
+        let store = SharedStore::default();
+        let mut journal = LocalJournal::on(store.clone()).expect("opens");
+        let mut model = Model::default();
+        let mut asked: Vec<Append> = Vec::new();
+        let mut number = 0;
+        for step in steps {
+            let Step::Appends(asks) = step else {
+                let head: Head = journal.head();
+                drop(journal);
+                journal = LocalJournal::on(store.clone()).expect("opens again");
+                prop_assert_eq!(journal.head(), head);
+                continue;
+            };
+            let mut appends = Vec::new();
+            let mut expected = Vec::new();
+            for ask in asks {
+                let append = match ask {
+                    Ask::New { stream, off_by, epoch, lens } => {
+                        let name = format!("dispatch/{stream}");
+                        let after = (model.of_stream(&name).len() as u64).saturating_add_signed(off_by);
+                        let mut append = append_to(&name, after, Vec::new());
+                        append.epoch = epoch;
+                        append.events.extend(lens.into_iter().map(|len| { number += 1; event(number, len) }));
+                        append
+                    }
+                    Ask::Again { .. } if asked.is_empty() => continue,
+                    Ask::Again { which, events_more } => {
+                        let mut append = asked[which % asked.len()].clone();
+                        match events_more {
+                            1 => { number += 1; append.events.push(event(number, 5)) }
+                            -1 if append.events.len() > 1 => { append.events.pop(); }
+                            _ => {}
+                        }
+                        append
+                    }
+                };
+                // The first of a group must lead to a commit, or there is nothing to hold up.
+                let outcome = model.append(&append);
+                if appends.is_empty() && !matches!(outcome, Outcome::Committed(_)) {
+                    prop_assert_eq!(journal.append(append.clone()), outcome);
+                } else {
+                    appends.push(append.clone());
+                    expected.push(outcome);
+                }
+                asked.push(append);
+            }
+            prop_assert_eq!(submit_as_two_groups(&store, &journal, &appends), expected);
+            prop_assert_eq!(all(&journal, 1, u64::MAX), model.events.clone());
+            for name in ["dispatch/0", "dispatch/1", "dispatch/2"] {
+                let of_stream: Vec<Seen> = model.of_stream(name).into_iter().cloned().collect();
+                prop_assert_eq!(stream(&journal, name, 1, u64::MAX), of_stream);
+            }
+        }
+        let report = journal.verify(Some(journal.head().hash), &mut |_| {}).expect("readable");
+        prop_assert_eq!((report.damage, report.head), (None, journal.head()));
+    }
+}
