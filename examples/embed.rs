@@ -35,7 +35,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     question.start = Some(Instant::At("2026-01-31T08:00:00Z".parse()?));
     question.end = Some(Instant::Latest);
     for metric in ionveil.dispatch_aggregator().get_metric(&org, question).await? {
-        println!("{}  p90 {} min of {} dispatches", metric.window_start, metric.value.unwrap_or(0.0), metric.sample_count);
+        println!(
+            "{}  p90 {} min of {} dispatches",
+            metric.window_start,
+            metric.value.unwrap_or(0.0),
+            metric.sample_count
+        );
     }
 
     let trail = ionveil.audit().page(AuditFilter { org: Some(org), ..AuditFilter::default() }, 0).await?;
