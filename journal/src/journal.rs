@@ -99,6 +99,12 @@ pub struct NotTaken {
     pub done: OnOutcome,
 }
 
+impl std::fmt::Debug for NotTaken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NotTaken").field("error", &self.error).finish_non_exhaustive()
+    }
+}
+
 /// Figures about a journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stat {

@@ -118,7 +118,11 @@ fn a_full_queue_refuses_at_once_and_takes_again_when_it_has_drained() {
             Err(error) => break error,
         }
     };
-    assert!(matches!(refused, Error::Overloaded { waiting_bytes } if waiting_bytes <= QUEUE_BYTES_MAX), "{refused}");
+    assert!(
+        matches!(refused.error, Error::Overloaded { waiting_bytes } if waiting_bytes <= QUEUE_BYTES_MAX),
+        "{}",
+        refused.error
+    );
     assert_eq!(taken as usize, QUEUE_BYTES_MAX / APPEND_BYTES - 1, "with its envelope, one fewer than fit");
     // What is small still fits in the rest, and questions are never refused for want of room.
     journal.submit(append_to("dispatch/small", 0, vec![event(100, 10)]), to(&sender, |_| ())).expect("taken");
