@@ -95,8 +95,8 @@ fn with_sources(error: &Error) -> String {
 pub(super) fn of_usage(error: &clap::Error) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         return match error.print() {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::from(3),
+            Err(source) if source.kind() != std::io::ErrorKind::BrokenPipe => ExitCode::from(3),
+            _ => ExitCode::SUCCESS,
         };
     }
     eprint!("{}", error.render());
