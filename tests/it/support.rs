@@ -237,3 +237,22 @@ pub(crate) fn shuffle<T>(items: &mut [T], seed: u64) {
         items.swap(last, ((mixed ^ (mixed >> 31)) % (last as u64 + 1)) as usize);
     }
 }
+
+/// Tests that run themselves again as a process of its own.
+pub(crate) mod child {
+    use std::process::{Command, Stdio};
+
+    const ROLE: &str = "IONVEIL_TEST_CHILD";
+
+    /// Whether this process is the child that plays that role.
+    pub(crate) fn is(role: &str) -> bool {
+        std::env::var_os(ROLE).is_some_and(|played| played == role)
+    }
+
+    /// This very program, to run only the test of that name, in that role.
+    pub(crate) fn command(role: &str, test: &str) -> Command {
+        let mut command = Command::new(std::env::current_exe().expect("a running program has a path"));
+        command.args([test, "--exact", "--test-threads=1", "--nocapture"]).env(ROLE, role).stdin(Stdio::null());
+        command
+    }
+}
