@@ -88,7 +88,7 @@ fn writer() {
         assert_eq!(report.accepted + report.duplicates.len(), BATCH_EVENTS);
         acks.write_all(format!("{number}\n").as_bytes()).expect("a file");
         // The parent counts these, so that it kills in the middle of the work.
-        println!("acknowledged {number}");
+        eprintln!("acknowledged {number}");
     }
 }
 
@@ -97,9 +97,9 @@ fn whatever_was_acknowledged_outlives_a_kill() {
     let dir = TempDir::new().expect("a temporary directory");
     for round in 0..KILLS {
         let mut command = child::command("writer", "restart::writer");
-        command.env("IONVEIL_TEST_DIR", dir.path()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.env("IONVEIL_TEST_DIR", dir.path()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut running = command.spawn().expect("the child starts");
-        let said = BufReader::new(running.stdout.take().expect("a piped stdout"));
+        let said = BufReader::new(running.stderr.take().expect("a piped stderr"));
         // Another number of batches in each round; the child goes on while it is killed.
         let heard =
             said.lines().map_while(Result::ok).filter(|line| line.contains("acknowledged")).take(3 + round * 2).count();

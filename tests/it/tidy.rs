@@ -86,10 +86,7 @@ fn crates_depend_in_one_direction() {
                 section = line;
             }
             let names = |name: &&str| line.replace(['=', '.'], " ").starts_with(*name);
-            assert!(
-                !(section.contains("dependencies") && banned.iter().any(|name| names(&name))),
-                "{manifest}: {line}"
-            );
+            assert!(!(section.contains("dependencies") && banned.iter().any(names)), "{manifest}: {line}");
         }
     }
 }

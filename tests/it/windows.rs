@@ -287,8 +287,9 @@ fn every_window_aggregation_dimension_and_bound_is_as_the_events_say() {
                 for (metric, aggregation) in
                     Metric::ALL.iter().flat_map(|metric| AggregationType::ALL.map(|aggregation| (*metric, aggregation)))
                 {
-                    // Every metric with every aggregation on the first spans is enough; the others vary one of them.
-                    if asked % 3 == 0 || aggregation == AggregationType::Average {
+                    // Every seventh of the 29,484 combinations: seven divides none of the other lists, so that each
+                    // member of one meets each member of every other.
+                    if asked % 7 == 0 {
                         let include_empty = asked % 2 == 0;
                         let dimensions = dimensions.clone();
                         let question = GetMetric {
