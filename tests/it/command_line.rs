@@ -302,7 +302,6 @@ fn completions_are_a_script_for_each_shell() {
         let ran = home.run_for_people(&["completions", shell]);
         assert!(ran.code == 0 && ran.stdout.contains("ionveil") && ran.stdout.contains("snapshot"), "{ran}");
     }
-    home.run(&["completions", "tcsh"]).error(2, "invalid");
 }
 
 #[test]
@@ -356,9 +355,16 @@ fn wrong_usage_is_an_error_of_kind_invalid() {
         assert_eq!((for_people.code, for_people.stdout.as_str()), (2, ""), "{for_people}");
     }
     assert!(!home.data().exists());
-    home.run(&["snapshot", "--org", "sffd", "--at-position", "x"]).invalid("at-position", "x");
-    home.run(&["snapshot"]).invalid("org", "missing");
+    home.run(&["snapshot", "--org", "sffd", "--at-position", "x"]).invalid("at_position", "x");
+    home.run(&["snapshot", "--org"]).invalid("org", "missing");
     home.run(&["nonsense"]).invalid("nonsense", "nonsense");
+    home.run(&["completions", "tcsh"]).invalid("SHELL", "tcsh");
+    for args in [&[][..], &["journal"]] {
+        home.run(args).invalid("COMMAND", "missing");
+    }
+    let error = home.run(&["metric"]).invalid("org", "missing");
+    let message = error["message"].as_str().expect("a text");
+    assert!(["--org", "--metric", "--window", "--agg"].iter().all(|option| message.contains(option)), "{message}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::support::{Home, copy_dir, dispatches_ndjson, files_below};
+use crate::support::{Home, copy_dir, dispatches_ndjson, files_below, shuffle};
 
 const ROWS: usize = 1_200;
 
@@ -73,6 +73,9 @@ fn assert_no_command_crashes(home: &Home, what: &str) {
         let ran = home.run(args); // which looks for panics
         assert!(ran.code == 0 || (ran.code == 1 && ran.stderr.contains("\"kind\":\"corrupt\"")), "{what}\n{ran}");
     }
+    // What is damaged stays damaged, whoever opened it meanwhile.
+    let again = home.run(&["journal", "verify"]);
+    assert_eq!(again.code, 1, "{what}, after commands had opened it\n{again}");
 }
 
 #[test]
@@ -94,9 +97,6 @@ fn a_changed_byte_of_any_stored_event_is_found() {
     assert_eq!(met, 14);
     let damaged = copy_with(&home, |bytes| places(bytes, b"needle-57").iter().for_each(|&at| bytes[at + 3] ^= 0x20));
     assert_no_command_crashes(&damaged, "a changed byte");
-    // What is damaged stays damaged, whoever opened it meanwhile.
-    let again = damaged.run(&["journal", "verify"]);
-    assert_eq!(again.code, 1, "{again}");
 }
 
 #[test]
@@ -180,6 +180,46 @@ fn an_older_store_under_a_newer_head_is_found_and_refuses_writes() {
     std::fs::copy(home.data().join("journal/head"), older.data().join("journal/head")).expect("a copy");
     assert_eq!(assert_found(&older, "an older store"), ROWS as u64 + 2);
     older.run_with(&["ingest", "--org", "sffd", "-"], dispatches_ndjson("new", 1).as_bytes()).error(1, "corrupt");
+}
+
+/// Where nothing of the events lies a change may do no harm; then every event is as it was, and so is the head.
+#[test]
+fn a_changed_byte_anywhere_is_found_or_harmless() {
+    const SEED: u64 = 7;
+    eprintln!("seed {SEED}");
+    let home = whole();
+    let head = home.stat()["head_hash"].clone();
+    let bytes = std::fs::read(db(&home)).expect("a file");
+    let mut used: Vec<usize> = (0..bytes.len()).filter(|&at| bytes[at] != 0).collect();
+    shuffle(&mut used, SEED);
+    let mut found = 0;
+    for &at in &used[..40] {
+        let damaged = copy_with(&home, |bytes| bytes[at] ^= 0x10);
+        let ran = damaged.run(&["journal", "verify"]);
+        let verified = ran.document_with(ran.code);
+        if ran.code == 0 {
+            assert_eq!(
+                [&verified["events"], &verified["head_hash"]],
+                [&Value::from(ROWS + 1), &head],
+                "byte {at}\n{ran}"
+            );
+        } else {
+            assert_found(&damaged, &format!("byte {at}"));
+            found += 1;
+        }
+    }
+    assert!(found > 10, "only {found} of 40");
+}
+
+#[test]
+fn the_head_of_another_journal_of_the_same_length_is_found() {
+    let (one, other) = (Home::new(), Home::new());
+    for home in [&one, &other] {
+        home.ingest(&dispatches_ndjson("a", 50));
+    }
+    std::fs::copy(other.data().join("journal/head"), one.data().join("journal/head")).expect("a copy");
+    assert_found(&one, "a foreign head");
+    one.run(&["journal", "stat"]).error(1, "corrupt");
 }
 
 #[test]

@@ -334,16 +334,10 @@ fn several_files_and_standard_input_add_up() {
 #[test]
 fn bad_retention_is_refused_and_changes_nothing() {
     let home = Home::new();
-    for (value, code_field) in [
-        ("-1", "retention-hours"),
-        ("many", "retention-hours"),
-        ("1.5", "retention-hours"),
-        ("99999999999", "retention-hours"),
-        ("87660001", "retention_hours"),
-    ] {
+    for value in ["-1", "many", "1.5", "99999999999", "87660001"] {
         let option = format!("--retention-hours={value}");
         home.run_with(&["ingest", "--org", "sffd", &option, "-"], dispatches_ndjson("a", 1).as_bytes())
-            .invalid(code_field, value);
+            .invalid("retention_hours", value);
     }
     assert_eq!(home.stat()["events"], 0);
 }
