@@ -2,9 +2,10 @@
 
 use std::process::Stdio;
 
-use ionveil::{Config, IonVeil};
+use ionveil::Config;
 use serde_json::{Value, json};
 
+use crate::support;
 use crate::support::{Home, Ran, dispatch_json, dispatches_ndjson, keys};
 
 const ENTRY_KEYS: [&str; 11] = [
@@ -446,7 +447,7 @@ fn org_ids_may_be_anything_that_is_short_and_printable() {
 #[test]
 fn a_journal_that_another_process_holds_is_unavailable() {
     let home = three();
-    let holder = IonVeil::open(Config::at(home.data())).expect("the journal is free");
+    let holder = support::open(Config::at(home.data())).expect("the journal is free");
     let input = dispatches_ndjson("e", 1);
     for args in [
         &["journal", "stat"][..],
@@ -471,7 +472,7 @@ fn a_reader_that_goes_away_is_no_error() {
     for args in [&["audit"][..], &["journal", "export"], &["--help"], &["completions", "bash"]] {
         let mut command = home.command(args);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the binary starts");
+        let mut child = command.spawn().expect("the program starts");
         // Closed before the first line is read, as `| head -0` does.
         drop(child.stdout.take());
         let ran = Ran::ended(&args.join(" "), &child.wait_with_output().expect("the binary ends"));

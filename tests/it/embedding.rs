@@ -12,6 +12,7 @@ use pollster::block_on;
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::support;
 use crate::support::{child, dispatch};
 
 const AT: &str = "2026-01-31T12:00:30Z";
@@ -26,7 +27,7 @@ fn event(id: &str) -> DispatchEvent {
 }
 
 fn in_memory() -> IonVeil {
-    IonVeil::open(Config::in_memory()).expect("memory")
+    support::open(Config::in_memory()).expect("memory")
 }
 
 fn count_question() -> GetMetric {
@@ -43,7 +44,7 @@ fn count(ionveil: &IonVeil) -> u64 {
 async fn whole_life() {
     let dir = TempDir::new().expect("a temporary directory");
     for life in 1..=2 {
-        let ionveil = IonVeil::open(Config::at(dir.path())).expect("the journal is free");
+        let ionveil = support::open(Config::at(dir.path())).expect("the journal is free");
         let aggregator = ionveil.dispatch_aggregator();
         let new = aggregator.ingest_event(event(&format!("e-{life}"))).await.expect("taken");
         assert_eq!(new, Ingested::Accepted);
@@ -121,7 +122,7 @@ fn without_async_every_service_is_offered_as_well() {
 #[test]
 fn several_instances_in_one_process_know_nothing_of_each_other() {
     let dir = TempDir::new().expect("a temporary directory");
-    let open = |name: &str| IonVeil::open(Config::at(dir.path().join(name))).expect("the journal is free");
+    let open = |name: &str| support::open(Config::at(dir.path().join(name))).expect("the journal is free");
     let (one, other) = (open("one"), open("other"));
     block_on(one.dispatch_aggregator().ingest_batch(vec![event("a"), event("b")])).expect("taken");
     block_on(other.dispatch_aggregator().ingest_batch(vec![event("a")])).expect("taken");
@@ -156,6 +157,9 @@ fn handles_on_many_threads_lose_and_double_nothing() {
 
 #[test]
 fn after_shutdown_every_call_is_unavailable() {
+    if !child::alone("embedding::after_shutdown_every_call_is_unavailable") {
+        return;
+    }
     let dir = TempDir::new().expect("a temporary directory");
     let ionveil = IonVeil::open(Config::at(dir.path())).expect("the journal is free");
     let aggregator = ionveil.dispatch_aggregator();
@@ -183,6 +187,9 @@ fn after_shutdown_every_call_is_unavailable() {
 
 #[test]
 fn dropping_the_last_handle_shuts_down_as_well() {
+    if !child::alone("embedding::dropping_the_last_handle_shuts_down_as_well") {
+        return;
+    }
     let dir = TempDir::new().expect("a temporary directory");
     for life in 0..5u64 {
         let ionveil = IonVeil::open(Config::at(dir.path())).expect("the journal is free at once");
@@ -199,9 +206,7 @@ fn dropping_the_last_handle_shuts_down_as_well() {
 /// In a process of its own, since other tests of this one have threads of the same names.
 #[test]
 fn no_thread_is_left_behind() {
-    if !child::is("threads") {
-        let ran = child::command("threads", "embedding::no_thread_is_left_behind").output().expect("the child ends");
-        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stdout));
+    if !child::alone("embedding::no_thread_is_left_behind") {
         return;
     }
     let ours = || -> Vec<String> {
@@ -285,7 +290,7 @@ fn a_batch_of_several_orgs_reports_by_its_own_indices() {
 fn a_flood_is_refused_with_a_hint_and_nothing_accepted_is_lost() {
     let limits = Limits { threads: 1, entity_messages_max: 8, system_messages_max: 1_000 };
     let dir = TempDir::new().expect("a temporary directory");
-    let ionveil = IonVeil::open(Config::at(dir.path()).with_limits(limits)).expect("the journal is free");
+    let ionveil = support::open(Config::at(dir.path()).with_limits(limits)).expect("the journal is free");
     let aggregator = ionveil.dispatch_aggregator();
     let replies: Vec<_> = (0..500)
         .map(|number| aggregator.send_batch(&org(), IngestBatch { events: vec![event(&format!("e-{number}"))] }))
@@ -341,7 +346,7 @@ fn who_acts_stands_in_the_audit_with_one_correlation() {
 #[test]
 fn a_clock_of_the_hosts_decides_what_now_is() {
     let clock = Arc::new(ionveil::runtime::ManualClock::new("2001-01-01T00:00:00Z".parse().expect("an instant")));
-    let ionveil = IonVeil::open(Config::in_memory().with_clock(Arc::clone(&clock) as _)).expect("memory");
+    let ionveil = support::open(Config::in_memory().with_clock(Arc::clone(&clock) as _)).expect("memory");
     let aggregator = blocking::DispatchAggregator::new(&ionveil);
     assert_eq!(aggregator.ingest_event(event("a")).expect_err("in the future").kind(), Kind::Invalid);
     clock.set(AT.parse().expect("an instant"));

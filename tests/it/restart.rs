@@ -11,6 +11,7 @@ use ionveil::{AuditFilter, Config, IonVeil, blocking};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::support;
 use crate::support::{Home, child, dispatch, dispatches_ndjson};
 
 const KILLS: usize = 10;
@@ -35,7 +36,7 @@ fn an_ingest_that_is_killed_midway_leaves_a_sound_journal() {
     for round in 0..KILLS {
         let mut command = home.command(&["ingest", "--org", "sffd", "--retention-hours", "0", "-"]);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut running = command.spawn().expect("the binary starts");
+        let mut running = command.spawn().expect("the program starts");
         let mut stdin = running.stdin.take().expect("a piped stdin");
         // More of the rows in each round, and never all: it waits for the rest when it is killed. A pipe holds 64 KiB, so
         // when the last of these has been written, nearly all have been read.
@@ -80,7 +81,7 @@ fn writer() {
     let acks = Path::new(&dir).join("acks");
     let next = std::fs::read_to_string(&acks).unwrap_or_default().lines().count() as u64;
     let mut acks = OpenOptions::new().create(true).append(true).open(acks).expect("a file");
-    let ionveil = IonVeil::open(Config::at(Path::new(&dir).join("data"))).expect("the journal is free");
+    let ionveil = support::open(Config::at(Path::new(&dir).join("data"))).expect("the journal is free");
     let aggregator = blocking::DispatchAggregator::new(&ionveil);
     for number in next.. {
         let report = aggregator.ingest_batch(batch(number)).expect("taken");
@@ -98,7 +99,7 @@ fn whatever_was_acknowledged_outlives_a_kill() {
     for round in 0..KILLS {
         let mut command = child::command("writer", "restart::writer");
         command.env("IONVEIL_TEST_DIR", dir.path()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut running = command.spawn().expect("the child starts");
+        let mut running = command.spawn().expect("the program starts");
         let said = BufReader::new(running.stderr.take().expect("a piped stderr"));
         // Another number of batches in each round; the child goes on while it is killed.
         let heard =
@@ -108,7 +109,7 @@ fn whatever_was_acknowledged_outlives_a_kill() {
 
         let acks = std::fs::read_to_string(dir.path().join("acks")).expect("acknowledgements");
         let acknowledged = acks.lines().count();
-        let ionveil = IonVeil::open(Config::at(dir.path().join("data"))).expect("the journal is sound and free");
+        let ionveil = support::open(Config::at(dir.path().join("data"))).expect("the journal is sound and free");
         let verified = blocking::Audit::new(&ionveil).verify(None).expect("can be read");
         assert!(verified.ok, "round {round}: {verified:?}");
         let aggregator = blocking::DispatchAggregator::new(&ionveil);
@@ -122,7 +123,7 @@ fn whatever_was_acknowledged_outlives_a_kill() {
 #[test]
 fn answers_after_a_restart_are_those_from_before() {
     let dir = TempDir::new().expect("a temporary directory");
-    let open = || IonVeil::open(Config::at(dir.path())).expect("the journal is free");
+    let open = || support::open(Config::at(dir.path())).expect("the journal is free");
     let ask = |ionveil: &IonVeil| -> Value {
         let aggregator = blocking::DispatchAggregator::new(ionveil);
         let mut told = Vec::new();
@@ -181,7 +182,7 @@ fn the_same_journal_on_another_machine_gives_the_same_answers() {
     let home = Home::new();
     home.ingest(&dispatches_ndjson("e", 200));
     let elsewhere = Home::new();
-    crate::support::copy_dir(&home.data(), &elsewhere.data());
+    support::copy_dir(&home.data(), &elsewhere.data());
     for args in [
         &["snapshot", "--org", "sffd", "--as-of", "latest"][..],
         &["regions", "--org", "sffd", "--end", "latest"],

@@ -3,8 +3,9 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
-use ionveil::DispatchEvent;
+use ionveil::{Config, DispatchEvent, Error, IonVeil, Kind};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -162,6 +163,27 @@ impl std::fmt::Display for Ran {
     }
 }
 
+/// Opens an IonVeil in this process, where other tests start processes meanwhile: what is started has, until it becomes
+/// another program, copies of all files that are open here, and with them the lock of a journal that was just closed.
+/// That takes it less than a millisecond, so this tries again for a while. Tests about the lock itself run [`alone`].
+///
+/// [`alone`]: child::alone
+pub(crate) fn open(config: Config) -> Result<IonVeil, Error> {
+    let deadline = Instant::now() + Duration::from_secs(2);
+    loop {
+        match IonVeil::open(config.clone()) {
+            // sled has a lock of its own on the same files.
+            Err(error) if error.to_string().contains("lock") || error.kind() == Kind::Unavailable => {
+                if Instant::now() > deadline {
+                    return Err(error);
+                }
+                std::thread::yield_now();
+            }
+            opened => return opened,
+        }
+    }
+}
+
 /// The names of an object's members, sorted.
 #[track_caller]
 pub(crate) fn keys(value: &Value) -> Vec<String> {
@@ -247,6 +269,20 @@ pub(crate) mod child {
     /// Whether this process is the child that plays that role.
     pub(crate) fn is(role: &str) -> bool {
         std::env::var_os(ROLE).is_some_and(|played| played == role)
+    }
+
+    /// Runs the calling test, whose full name is `test`, in a process where no other test runs; true in that process, and
+    /// false in this one when it has passed there.
+    #[track_caller]
+    pub(crate) fn alone(test: &str) -> bool {
+        if is(test) {
+            return true;
+        }
+        let output = command(test, test).output().expect("the child ends");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+        assert!(text(&output.stdout).contains("1 passed"), "there is no test {test}");
+        false
     }
 
     /// This very program, to run only the test of that name, in that role.

@@ -14,6 +14,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config as ProptestConfig, RngSeed};
 use serde_json::{Value, json};
 
+use crate::support;
 use crate::support::dispatch;
 
 const NOW: &str = "2026-01-31T12:34:56.789Z";
@@ -36,7 +37,7 @@ impl World {
     fn new() -> Self {
         let limits = Limits { threads: 1, ..Limits::default() };
         let config = Config::in_memory().with_clock(Arc::new(ManualClock::new(at(NOW)))).with_limits(limits);
-        let ionveil = IonVeil::open(config).expect("memory");
+        let ionveil = support::open(config).expect("memory");
         let aggregator = blocking::DispatchAggregator::new(&ionveil);
         aggregator.set_retention(&org(), 0).expect("in range");
         World { ionveil, aggregator }
@@ -701,7 +702,7 @@ proptest! {
         let world = World::holding(&events);
         let shuffled = World::new();
         let mut other = events.clone();
-        crate::support::shuffle(&mut other, order);
+        support::shuffle(&mut other, order);
         for batch in other.chunks(split) {
             // Once more each time: duplicates change nothing.
             shuffled.aggregator.ingest_batch([batch, batch].concat()).expect("taken");
