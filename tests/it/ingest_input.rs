@@ -128,8 +128,10 @@ fn bad_rows_are_told_and_good_rows_of_the_same_file_are_kept() {
         ]
     );
     // The first few are told at once, the rest by reference.
-    let told = "rejected (invalid): line 8, column minutes: response_time_minutes is \"soon\", allowed: a number";
-    assert!(ran.stderr.contains(told), "{ran}");
+    let told = format!(
+        "rejected (invalid): {file}, line 8, column minutes: response_time_minutes is \"soon\", allowed: a number"
+    );
+    assert!(ran.stderr.contains(&told), "{ran}");
     assert!(ran.stderr.contains("--rejects"), "{ran}");
 }
 
@@ -323,6 +325,12 @@ fn several_files_and_standard_input_add_up() {
     let packed_stdin = gzip(dispatches_ndjson("d", 2).as_bytes());
     assert_eq!(counts(&home.run_with(&["ingest", "--org", "sffd", "-"], &packed_stdin).document()), [2, 0, 0, 0, 0]);
     assert_eq!(counted(&home), 14);
+    // Rejected rows say which of the files they are in.
+    let bad = home.file("bad.ndjson", format!("{}nonsense\n", dispatches_ndjson("a", 1)));
+    home.run_with(&["ingest", "--org", "sffd", "--rejects", "r.ndjson", &bad, "-"], b"\n\nnonsense\n").document();
+    let told: Vec<_> =
+        rejects(&home, "r.ndjson").iter().map(|reject| json!([reject["file"], reject["line"]])).collect();
+    assert_eq!(told, [json!([bad, 2]), json!(["standard input", 3])]);
     // What comes before a file that fails is kept, and told.
     let more = home.file("e.ndjson", dispatches_ndjson("e", 2));
     let ran = home.run(&["ingest", "--org", "sffd", &more, "nowhere", &plain]);
