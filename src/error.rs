@@ -1,8 +1,9 @@
 //! The one error of this crate.
 
 use std::io;
+use std::time::Duration;
 
-use ionveil_actors::error::{Invalid, Kind};
+use ionveil_actors::error::{Error as ServiceError, Invalid, Kind};
 
 use crate::ingest;
 
@@ -12,7 +13,7 @@ use crate::ingest;
 pub enum Error {
     /// A service refused or could not answer.
     #[error(transparent)]
-    Service(#[from] ionveil_actors::error::Error),
+    Service(#[from] ServiceError),
     /// A file could not be taken in.
     #[error(transparent)]
     Ingest(#[from] ingest::Error),
@@ -36,12 +37,21 @@ impl Error {
         }
     }
 
+    /// When to try again, for what was refused only because a queue is full; a hint, not a promise.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Error::Service(ServiceError::Overloaded { retry_after, .. }) => Some(*retry_after),
+            // The journal's queue drains with each group that reaches the disk.
+            _ if self.kind() == Kind::Overloaded => Some(Duration::from_millis(100)),
+            _ => None,
+        }
+    }
+
     /// For input that was refused: which field, what it was, what it may be.
     pub fn invalid(&self) -> Option<Invalid> {
-        use ionveil_actors::error::Error as Service;
         match self {
-            Error::Service(Service::Invalid(invalid)) => Some(invalid.clone()),
-            Error::Service(Service::Journal(ionveil_journal::Error::Invalid { field, value, allowed })) => {
+            Error::Service(ServiceError::Invalid(invalid)) => Some(invalid.clone()),
+            Error::Service(ServiceError::Journal(ionveil_journal::Error::Invalid { field, value, allowed })) => {
                 Some(Invalid::new(*field, value, allowed))
             }
             Error::Ingest(error) => error.invalid(),

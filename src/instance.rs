@@ -120,7 +120,10 @@ impl IonVeil {
         let inner = Arc::clone(&self.inner);
         // Draining blocks, and the caller's executor must not be.
         let spawned = std::thread::Builder::new().name("ionveil-shutdown".into()).spawn(move || {
-            let _ = sender.send(inner.shut(timeout));
+            let drained = inner.shut(timeout);
+            // Before the answer: whoever has it and drops the last handle finds the journal free at once.
+            drop(inner);
+            let _ = sender.send(drained);
         });
         match spawned {
             Ok(_) => receiver.await.unwrap_or(false),

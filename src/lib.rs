@@ -45,6 +45,6 @@ pub use ionveil_actors::dispatch;
 pub use ionveil_actors::dispatch::DispatchEvent;
 /// Values that several services share.
 pub use ionveil_actors::domain;
-pub use ionveil_actors::error::{Invalid, Kind};
+pub use ionveil_actors::error::{Error as ServiceError, Invalid, Kind};
 /// The runtime underneath: clocks, limits, registries, for hosts that send messages themselves.
 pub use ionveil_actors::runtime;

@@ -67,11 +67,16 @@ pub(super) fn print_all(
     as_json: bool,
     output: &mut Output,
 ) -> Result<(), Failure> {
+    let mut filter = filter.clone();
     let mut after = 0;
     loop {
         let page = block_on(audit.page(filter.clone(), after))?;
         let Some(last) = page.last() else { break };
         after = last.position;
+        if filter.stream.is_some() {
+            // A stream is read by sequence: without this each page would read all the pages before it again.
+            filter.from_sequence = Some(last.sequence + 1);
+        }
         for entry in &page {
             if as_json {
                 output.json_line(entry)?;

@@ -107,7 +107,9 @@ fn ingest(ionveil: &IonVeil, org: &OrgId) -> Result<Summary, Failure> {
     }
     drop(sender);
     let mut summary = Summary::new();
-    count_chunks(&aggregator, org, &chunks, &mut Rejects::to(None)?, &mut summary, &mut |_| {})?;
+    let mut rejects = Rejects::to(None)?;
+    rejects.source = ROWS_NAME.into();
+    count_chunks(&aggregator, org, &chunks, &mut rejects, &mut summary, &mut |_| {})?;
     summary.took(started);
     Ok(summary)
 }

@@ -95,31 +95,49 @@ fn with_sources(error: &Error) -> String {
 pub(super) fn of_usage(error: &clap::Error) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         return match error.print() {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::from(3),
+            Err(source) if source.kind() != std::io::ErrorKind::BrokenPipe => ExitCode::from(3),
+            _ => ExitCode::SUCCESS,
         };
     }
     eprint!("{}", error.render());
     if std::env::args_os().any(|argument| argument == "--json") {
-        let rendered = error.to_string();
-        let message = rendered.lines().next().unwrap_or_default().trim_start_matches("error: ");
-        print_json(Kind::Invalid, message, invalid_of(error).as_ref());
+        print_json(Kind::Invalid, &usage_message(error), invalid_of(error).as_ref());
     }
     ExitCode::from(2)
 }
 
+fn is_command_missing(error: &clap::Error) -> bool {
+    matches!(error.kind(), ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand)
+}
+
+/// The first paragraph of what clap says, on one line; the others are about usage in general.
+fn usage_message(error: &clap::Error) -> String {
+    if is_command_missing(error) {
+        return "a command is missing, see --help".into();
+    }
+    let rendered = error.to_string();
+    let lines: Vec<&str> = rendered.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    lines.join(" ").trim_start_matches("error: ").to_owned()
+}
+
 fn invalid_of(error: &clap::Error) -> Option<Invalid> {
+    if is_command_missing(error) {
+        return Some(Invalid::new("COMMAND", "missing", "one of those that --help lists"));
+    }
     let text = |kind| match error.get(kind)? {
         ContextValue::String(text) => Some(text.clone()),
-        ContextValue::Strings(texts) => Some(texts.join(", ")),
+        ContextValue::Strings(texts) => Some(texts.join(", ")).filter(|text| !text.is_empty()),
         _ => None,
     };
     let argument = text(ContextKind::InvalidArg).or_else(|| text(ContextKind::InvalidSubcommand))?;
-    let field = argument.trim_start_matches('-').split([' ', '=']).next().unwrap_or_default().to_owned();
+    let field =
+        argument.trim_start_matches(['-', '<']).split([' ', '=', '>']).next().unwrap_or_default().replace('-', "_");
     let value = text(ContextKind::InvalidValue).unwrap_or_else(|| match error.kind() {
         ErrorKind::MissingRequiredArgument => "missing".into(),
         _ => argument.clone(),
     });
+    // An option at the very end, without a value after it.
+    let value = if error.kind() == ErrorKind::InvalidValue && value.is_empty() { "missing".into() } else { value };
     let allowed = text(ContextKind::ValidValue)
         .or_else(|| std::error::Error::source(error).map(ToString::to_string))
         .unwrap_or_else(|| "see --help".into());

@@ -76,6 +76,7 @@ pub(super) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<Exi
     let mut failed = None;
     for file in &args.files {
         let Ok(source) = file.parse::<Source>();
+        rejects.source = source.to_string();
         if let Err(failure) = ingest_source(&aggregator, &org, mapping.as_ref(), &source, &mut rejects, &mut summary) {
             failed = Some(failure);
             break;
@@ -240,6 +241,8 @@ impl Summary {
 pub(super) struct Rejects {
     file: Option<(BufWriter<File>, PathBuf)>,
     told: usize,
+    /// Where the rows come from: a line says little when there are several files.
+    pub(super) source: String,
 }
 
 const TOLD_MAX: usize = 5;
@@ -252,7 +255,7 @@ impl Rejects {
             })?;
             Ok::<_, Failure>((BufWriter::new(file), path.to_owned()))
         };
-        Ok(Rejects { file: path.map(create).transpose()?, told: 0 })
+        Ok(Rejects { file: path.map(create).transpose()?, told: 0, source: String::new() })
     }
 
     fn row(&mut self, rejection: &Rejection) -> Result<(), Failure> {
@@ -271,14 +274,14 @@ impl Rejects {
         self.told += 1;
         if self.told <= TOLD_MAX {
             let column = column.map(|column| format!(", column {column}")).unwrap_or_default();
-            eprintln!("rejected ({reason}): line {line}{column}: {invalid}");
+            eprintln!("rejected ({reason}): {}, line {line}{column}: {invalid}", self.source);
         } else if self.told == TOLD_MAX + 1 {
             eprintln!("rejected: more, see --rejects FILE");
         }
         let Some((file, path)) = &mut self.file else { return Ok(()) };
         let Invalid { field, value, allowed } = invalid;
         let rejected = json!({
-            "line": line, "reason": reason, "column": column, "field": field, "value": value, "allowed": allowed, "row": row,
+            "file": self.source, "line": line, "reason": reason, "column": column, "field": field, "value": value, "allowed": allowed, "row": row,
         });
         writeln!(file, "{rejected}")
             .map_err(|source| Error::Io { doing: format!("writing {}", path.display()), source }.into())

@@ -23,7 +23,17 @@ use output::Output;
 
 /// Event-sourced monitoring of emergency dispatch.
 #[derive(Debug, Parser)]
-#[command(name = "ionveil", version, max_term_width = 100)]
+#[command(
+    name = "ionveil",
+    version,
+    max_term_width = 100,
+    after_help = "Examples:
+  ionveil demo
+  ionveil --data ./data ingest --org sffd --mapping examples/sf-fire-calls.toml --retention-hours 0 examples/sf-fire-calls-extract.csv
+  ionveil --data ./data snapshot --org sffd --as-of latest
+
+Exit codes: 0 done; 1 damage, not found, conflict; 2 invalid input or usage; 3 overloaded, unavailable, anything else."
+)]
 struct Cli {
     /// The data directory, which holds the journal.
     #[arg(long, global = true, value_name = "DIR", default_value = "ionveil-data")]
@@ -48,7 +58,7 @@ enum Command {
     /// A summary of an org's dispatches per region.
     Regions(regions::Args),
     /// Look at the journal, read it, verify it.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  ionveil journal verify && ionveil --json journal stat")]
     Journal(journal::Command),
     /// What changed, when, by whom and why: one event a line.
     Audit(audit::Args),

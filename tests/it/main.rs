@@ -1,1 +1,14 @@
+//! What IonVeil promises to its users, one module per promise: the binary as it is called, the library as it is embedded.
+//!
+//! The command line is run as the real binary in directories of its own. Nothing sleeps for effect; what is random comes
+//! from a seed that a failing test prints.
 
+mod command_line;
+mod damage;
+mod embedding;
+mod ingest_input;
+mod real_data;
+mod restart;
+mod support;
+mod tidy;
+mod windows;
