@@ -179,7 +179,7 @@ impl<A: Aggregate> Registry<A> {
             let slot = &entities[&stream];
             let in_entity = slot.gate.enter().map_err(|refused| refusal("the entity's queue", refused))?;
             // `do_send` passes over the mailbox's own bound; the gates are the bound, and they count until the reply.
-            slot.addr.do_send(job(ReplyTo { sender, passes: [in_system, in_entity] }));
+            slot.addr.do_send(job(ReplyTo { passes: [in_system, in_entity], sender }));
             Ok(())
         });
         Reply(posted.map(|()| receiver).map_err(Some))

@@ -53,3 +53,10 @@ impl Threads {
         }
     }
 }
+
+impl Drop for Threads {
+    /// Tells the threads to end and waits for none of them: the last owner may be one of them.
+    fn drop(&mut self) {
+        self.system.stop();
+    }
+}
