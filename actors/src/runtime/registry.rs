@@ -91,7 +91,7 @@ impl Runtime {
                 let _ = sender.send(result);
             };
             let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-            threads.arbiter(0).spawn(async move {
+            threads.apart().spawn(async move {
                 tokio::task::spawn_blocking(work);
             });
         });

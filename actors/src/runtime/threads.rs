@@ -43,6 +43,11 @@ impl Threads {
         &self.arbiters[(hash % self.arbiters.len() as u64) as usize]
     }
 
+    /// The thread that no entity lives on, so that none can keep it busy.
+    pub(super) fn apart(&self) -> &ArbiterHandle {
+        self.system.arbiter()
+    }
+
     /// Stops all actors and joins all threads.
     pub(super) fn stop(&mut self) {
         self.system.stop();
