@@ -58,6 +58,8 @@ fn an_event_counts_once_inside_a_batch_and_across_batches() {
 #[test]
 fn every_field_at_and_beyond_its_bounds() {
     type Change = Box<dyn Fn(&mut DispatchEvent)>;
+    // Field, value and what is allowed; nothing when it is accepted.
+    type Refused = Option<(&'static str, String, &'static str)>;
     fn change(change: impl Fn(&mut DispatchEvent) + 'static) -> Change {
         Box::new(change)
     }
@@ -66,7 +68,7 @@ fn every_field_at_and_beyond_its_bounds() {
     let label = "1 to 128 characters, none of them a control character";
     let measure = "a finite number ≥ 0";
     let severities = "1 to 5 (5 is worst)";
-    let mut cases: Vec<(Change, Option<(&str, String, &str)>)> = Vec::new();
+    let mut cases: Vec<(Change, Refused)> = Vec::new();
     let quoted = |text: &str| format!("{text:?}");
     for (text, id_fits, label_fits) in [
         ("a".to_owned(), true, true),
