@@ -147,3 +147,61 @@ impl Error {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Corrupt(pub String);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_has_a_kind_and_says_what_was_met() {
+        let duration = Duration::from_millis(250);
+        let io = || std::sync::Arc::new(std::io::Error::other("no space"));
+        for (error, kind, text) in [
+            (Invalid::new("severity", 6, "1 to 5").into(), "invalid", "severity is 6, allowed: 1 to 5"),
+            (Error::NotFound { what: "stream", id: "a".into() }, "not_found", "stream a does not exist"),
+            (
+                Error::Overloaded { queue: "the queue", len_max: 3, retry_after: duration },
+                "overloaded",
+                "the queue is full (3 waiting), try again in 250 ms",
+            ),
+            (Error::Unavailable { reason: "closing".into(), outcome_known: true }, "unavailable", "closing"),
+            (
+                Error::Corrupt { stream: "a/b".into(), sequence: 7, cause: "why".into() },
+                "corrupt",
+                "stream a/b cannot be replayed past sequence 7: why",
+            ),
+            (journal::Error::Closed.into(), "unavailable", "the journal is closed"),
+            (journal::Error::Overloaded { waiting_bytes: 1 }.into(), "overloaded", "(1 bytes waiting)"),
+            (journal::Error::NoJournal { path: "p".into() }.into(), "not_found", "no journal in p"),
+            (journal::Error::Io { doing: "syncing".into(), source: io() }.into(), "unavailable", "syncing failed"),
+            (
+                journal::Error::Corrupt(journal::Damage { position: journal::Position::FIRST, problem: "x".into() })
+                    .into(),
+                "corrupt",
+                "damaged at position 1: x",
+            ),
+            (
+                journal::Error::Fenced { stream: "a/b".parse().expect("a stream"), epoch: 1, current: 2 }.into(),
+                "conflict",
+                "epoch 2",
+            ),
+            (
+                journal::Error::Invalid { field: "f", value: "v".into(), allowed: "w".into() }.into(),
+                "invalid",
+                "f is v, allowed: w",
+            ),
+        ] {
+            assert_eq!(error.kind().to_string(), kind, "{error}");
+            assert!(error.to_string().contains(text), "{error}");
+        }
+        assert_eq!(Kind::Forbidden.as_str(), "forbidden");
+        assert_eq!(Corrupt("twice".into()).to_string(), "twice");
+    }
+
+    #[test]
+    fn a_long_value_is_cut_between_characters() {
+        let fits = "é".repeat(Invalid::VALUE_CHARS_MAX);
+        assert_eq!(Invalid::new("f", &fits, "a").value, fits);
+        assert_eq!(Invalid::new("f", format!("{fits}é"), "a").value, format!("{fits}…"));
+    }
+}

@@ -1,6 +1,6 @@
 //! State and command to decision or refusal.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use super::command::{IngestBatch, IngestReport, Rejected, RejectedBecause, SetRetention};
 use super::dispatch_event::DispatchEvent;
@@ -42,7 +42,7 @@ struct Batch<'a> {
     state: &'a Dispatches,
     latest: Timestamp,
     watermark: Option<Timestamp>,
-    new_ids: HashSet<String>,
+    new_ids: HashMap<String, Timestamp>,
     accepted: Vec<Event>,
     report: IngestReport,
 }
@@ -53,7 +53,7 @@ impl<'a> Batch<'a> {
             state,
             latest: now.saturating_add_micros(FUTURE_TOLERANCE_MINUTES * MICROS_PER_MINUTE),
             watermark: state.watermark(),
-            new_ids: HashSet::new(),
+            new_ids: HashMap::new(),
             accepted: Vec::new(),
             report: IngestReport::default(),
         }
@@ -68,17 +68,23 @@ impl<'a> Batch<'a> {
         if timestamp > self.latest {
             return self.reject(index, RejectedBecause::InFuture { timestamp, latest: self.latest });
         }
-        if let Some(earliest) = earliest_kept(self.watermark, self.state.retention_hours())
-            && timestamp < earliest
-        {
+        let earliest = earliest_kept(self.watermark, self.state.retention_hours()).unwrap_or(Timestamp::MIN);
+        if timestamp < earliest {
             return self.reject(index, RejectedBecause::TooLate { timestamp, earliest });
         }
-        if self.state.has_counted(&event.event_id) || !self.new_ids.insert(event.event_id.clone()) {
+        if self.is_counted_since(earliest, &event.event_id) {
             return self.report.duplicates.push(index);
         }
+        self.new_ids.insert(event.event_id.clone(), timestamp);
         self.watermark = self.watermark.max(Some(timestamp));
         self.report.accepted += 1;
         self.accepted.push(Event::Recorded(recorded(event, severity)));
+    }
+
+    /// What an earlier event of this very batch makes forgotten counts no more, as if it had come in a batch of its own.
+    fn is_counted_since(&self, earliest: Timestamp, event_id: &str) -> bool {
+        let counted_at = self.new_ids.get(event_id).or_else(|| self.state.event_ids.get(event_id));
+        counted_at.is_some_and(|&at| at >= earliest)
     }
 
     fn reject(&mut self, index: usize, because: RejectedBecause) {
@@ -91,8 +97,9 @@ fn recorded(event: DispatchEvent, severity: Severity) -> DispatchRecorded {
         sla_met: event.sla_met(),
         timestamp: event.timestamp,
         severity,
-        response_time_minutes: event.response_time_minutes,
-        distance_km: event.distance_km,
+        // Adding 0 makes 0 of −0, so that which of the two is smaller never matters.
+        response_time_minutes: event.response_time_minutes + 0.0,
+        distance_km: event.distance_km + 0.0,
         status: event.status,
         location: event.latitude.zip(event.longitude),
         metadata: (!event.metadata.is_empty()).then(|| serde_json::Value::Object(event.metadata).to_string()),

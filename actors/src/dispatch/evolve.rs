@@ -20,7 +20,7 @@ pub(super) fn evolve(state: &mut Dispatches, event: &Event) -> Result<(), Corrup
 
 fn record(state: &mut Dispatches, event: &DispatchRecorded) -> Result<(), Corrupt> {
     let event_id: Arc<str> = event.event_id.as_str().into();
-    if !state.event_ids.insert(Arc::clone(&event_id)) {
+    if state.event_ids.insert(Arc::clone(&event_id), event.timestamp).is_some() {
         return Err(Corrupt(format!("event {event_id} is recorded twice within retention")));
     }
     let dispatch_id = match state.reports.get_key_value(event.dispatch_id.as_str()) {

@@ -1,6 +1,6 @@
 //! What is known of an org's dispatches.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::RETENTION_HOURS_DEFAULT;
@@ -16,7 +16,8 @@ pub struct Dispatches {
     pub(super) watermark: Option<Timestamp>,
     /// By minute since 1970.
     pub(super) minutes: BTreeMap<i64, MinuteCell>,
-    pub(super) event_ids: HashSet<Arc<str>>,
+    /// Every event that is counted, and when it happened.
+    pub(super) event_ids: HashMap<Arc<str>, Timestamp>,
     /// What was reported of each dispatch, in the order of arrival.
     pub(super) reports: HashMap<Arc<str>, Vec<StatusReport>>,
     /// Dispatches of which anything but `closed` was ever reported.
@@ -38,7 +39,7 @@ impl Default for Dispatches {
             retention_hours: RETENTION_HOURS_DEFAULT,
             watermark: None,
             minutes: BTreeMap::new(),
-            event_ids: HashSet::new(),
+            event_ids: HashMap::new(),
             reports: HashMap::new(),
             ever_open: BTreeSet::new(),
             regions: Names::default(),
@@ -60,7 +61,7 @@ impl Dispatches {
 
     /// Whether an event of that id has been counted and not been forgotten.
     pub fn has_counted(&self, event_id: &str) -> bool {
-        self.event_ids.contains(event_id)
+        self.event_ids.contains_key(event_id)
     }
 }
 
@@ -99,6 +100,11 @@ impl Names {
 
     pub(super) fn find(&self, name: &str) -> Option<u32> {
         self.numbers.get(name).copied()
+    }
+
+    #[cfg(test)]
+    pub(super) fn names(&self) -> &[Arc<str>] {
+        &self.names
     }
 
     pub(super) fn name(&self, number: u32) -> &Arc<str> {

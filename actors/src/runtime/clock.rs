@@ -51,3 +51,29 @@ impl Clock for ManualClock {
         Timestamp::from_micros(self.micros.load(Ordering::SeqCst)).expect("the clock is only ever set to a timestamp")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_system_clock_shows_the_machines_time() {
+        let micros = || chrono::Utc::now().timestamp_micros();
+        let (before, shown, after) = (micros(), SystemClock.now().as_micros(), micros());
+        // The machine's clock may be set back meanwhile; then nothing can be said.
+        assert!(after < before || (before..=after).contains(&shown), "{before} {shown} {after}");
+    }
+
+    #[test]
+    fn a_manual_clock_stands_still_and_goes_either_way() {
+        let at = |text: &str| text.parse::<Timestamp>().expect("an instant");
+        let clock = ManualClock::new(at("2026-01-01T00:00:00Z"));
+        assert_eq!(clock.now(), clock.now());
+        for text in ["2031-01-01T00:00:00Z", "1969-12-31T23:59:59.999999Z"] {
+            clock.set(at(text));
+            assert_eq!(clock.now(), at(text));
+        }
+        clock.set(Timestamp::MAX);
+        assert_eq!(clock.now(), Timestamp::MAX);
+    }
+}

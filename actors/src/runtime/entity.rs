@@ -1,8 +1,8 @@
 //! The actor around one entity. The only file that knows actix's contexts.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
 use ionveil_journal::{Append, Journal, NewEvent, NotTaken, Origin, Outcome, Position, StreamId, codec};
@@ -13,12 +13,13 @@ use super::aggregate::{Aggregate, Caller, Command, Decision, Event, Given, Query
 use super::clock::Clock;
 use super::gate::Pass;
 use super::replay::{Replayed, replay};
-use crate::error::Error;
+use crate::error::{Error, Kind};
 
 /// Where an asker gets the reply, and the passes that are given back with it.
 pub(super) struct ReplyTo<R> {
-    pub(super) sender: oneshot::Sender<Result<R, Error>>,
+    /// First, so that they are given back before the asker hears of it, also when a panic drops this.
     pub(super) passes: [Pass; 2],
+    pub(super) sender: oneshot::Sender<Result<R, Error>>,
 }
 
 impl<R> ReplyTo<R> {
@@ -60,11 +61,12 @@ pub(super) struct Entity<A: Aggregate> {
     failures_seen: u64,
 }
 
-/// The stages of its life. From `Ready` it falls back to `Unloaded` when a write fails or a handler panics.
+/// The stages of its life. From `Ready` it falls back to `Unloaded` when a handler panics; after a failed write it counts
+/// as unloaded too.
 enum Stage<A> {
     Unloaded,
     Ready(Replayed<A>),
-    /// It cannot be rebuilt, and says why to everybody.
+    /// It could not be rebuilt, and says why. When its stream is corrupt it stays so; else the next message tries again.
     Refusing(Error),
 }
 
@@ -82,7 +84,12 @@ impl<A: Aggregate> Entity<A> {
     }
 
     fn needs_loading(&self) -> bool {
-        matches!(self.stage, Stage::Unloaded) || self.writes.failed.load(Ordering::Acquire) != self.failures_seen
+        let is_settled = match &self.stage {
+            Stage::Unloaded => false,
+            Stage::Ready(_) => true,
+            Stage::Refusing(error) => error.kind() == Kind::Corrupt,
+        };
+        !is_settled || self.writes.failed.load(Ordering::Acquire) != self.failures_seen
     }
 
     fn run(&mut self, job: Job<A>) {
@@ -120,18 +127,26 @@ impl<A: Aggregate> Entity<A> {
             Err(refusal) => return self.send_when_durable(Err(refusal), to),
         };
         let append = append_of(&self.stream, ready, &given.caller, &events);
+        let waiting = Waiting::new((reply, to));
         let done = {
+            let waiting = waiting.clone();
             let writes = Arc::clone(&self.writes);
+            let failures_seen = self.failures_seen;
             Box::new(move |outcome| {
-                let result = match failure_of(outcome) {
-                    None => Ok(reply),
-                    Some(error) => {
-                        writes.failed.fetch_add(1, Ordering::AcqRel);
-                        Err(error)
-                    }
-                };
+                let failure = failure_of(outcome);
+                if failure.is_some() {
+                    writes.failed.fetch_add(1, Ordering::AcqRel);
+                }
+                if let Some((reply, to)) = waiting.take() {
+                    to.send(match failure {
+                        Some(error) => Err(error),
+                        None if writes.failed.load(Ordering::Acquire) == failures_seen => Ok(reply),
+                        // Written all the same: another writer has moved the stream just so far that the sequence fits.
+                        None => Err(unavailable("events that this was decided on could not be written", false)),
+                    });
+                }
+                // Only now, so that an answer that finds nothing under way cannot overtake this reply.
                 writes.under_way.fetch_sub(1, Ordering::AcqRel);
-                to.send(result);
             })
         };
         self.writes.under_way.fetch_add(1, Ordering::AcqRel);
@@ -144,10 +159,12 @@ impl<A: Aggregate> Entity<A> {
                     self.stage = Stage::Unloaded;
                 }
             }
-            // Nothing was written and nothing evolved, so this failure is no reason to rebuild.
-            Err(NotTaken { error, done }) => {
-                done(Outcome::Rejected(error));
-                self.failures_seen += 1;
+            // Nothing was written and nothing evolved: no reason to rebuild, and nobody else's reply hangs on it.
+            Err(NotTaken { error, .. }) => {
+                self.writes.under_way.fetch_sub(1, Ordering::AcqRel);
+                if let Some((_, to)) = waiting.take() {
+                    to.send(Err(error.into()));
+                }
             }
         }
     }
@@ -166,21 +183,39 @@ impl<A: Aggregate> Entity<A> {
         if self.writes.under_way.load(Ordering::Acquire) == 0 {
             return to.send(checked(reply));
         }
-        let slot = Arc::new(std::sync::Mutex::new(Some((reply, to))));
-        let take = |slot: &std::sync::Mutex<Option<_>>| slot.lock().ok().and_then(|mut slot| slot.take());
+        let waiting = Waiting::new((reply, to));
         let done = {
-            let slot = Arc::clone(&slot);
+            let waiting = waiting.clone();
             Box::new(move |durable: Result<_, ionveil_journal::Error>| {
-                if let Some((reply, to)) = take(&slot) {
+                if let Some((reply, to)) = waiting.take() {
                     to.send(durable.map_err(Error::from).and_then(|_| checked(reply)));
                 }
             })
         };
         if let Err(error) = self.journal.when_durable(done)
-            && let Some((_, to)) = take(&slot)
+            && let Some((_, to)) = waiting.take()
         {
             to.send(Err(error.into()));
         }
+    }
+}
+
+/// A reply that the journal's writer will send, or the entity itself when the journal does not take the request.
+struct Waiting<T>(Arc<Mutex<Option<T>>>);
+
+impl<T> Waiting<T> {
+    fn new(value: T) -> Self {
+        Waiting(Arc::new(Mutex::new(Some(value))))
+    }
+
+    fn take(&self) -> Option<T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl<T> Clone for Waiting<T> {
+    fn clone(&self) -> Self {
+        Waiting(Arc::clone(&self.0))
     }
 }
 

@@ -47,12 +47,16 @@ impl Gate {
 
     /// Lets nobody in any more and waits until the last one is out; false when that took longer than `timeout`.
     pub(super) fn close(&self, timeout: Duration) -> bool {
-        let deadline = Instant::now() + timeout;
+        // A timeout beyond what the clock can count is for ever.
+        let deadline = Instant::now().checked_add(timeout);
         let mut state = self.state();
         state.closed = true;
         while state.inside > 0 {
-            let Some(left) = deadline.checked_duration_since(Instant::now()) else { return false };
-            state = self.empty.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = match deadline.map(|deadline| deadline.checked_duration_since(Instant::now())) {
+                None => self.empty.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(Some(left)) => self.empty.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+                Some(None) => return false,
+            };
         }
         true
     }
@@ -90,7 +94,7 @@ mod tests {
         drop(second);
         let waiter = std::thread::spawn({
             let gate = Arc::clone(&gate);
-            move || gate.close(Duration::from_secs(60))
+            move || gate.close(Duration::MAX)
         });
         drop(third);
         assert!(waiter.join().expect("does not panic"));

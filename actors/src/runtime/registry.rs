@@ -91,7 +91,7 @@ impl Runtime {
                 let _ = sender.send(result);
             };
             let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-            threads.arbiter(0).spawn(async move {
+            threads.apart().spawn(async move {
                 tokio::task::spawn_blocking(work);
             });
         });
@@ -179,7 +179,7 @@ impl<A: Aggregate> Registry<A> {
             let slot = &entities[&stream];
             let in_entity = slot.gate.enter().map_err(|refused| refusal("the entity's queue", refused))?;
             // `do_send` passes over the mailbox's own bound; the gates are the bound, and they count until the reply.
-            slot.addr.do_send(job(ReplyTo { sender, passes: [in_system, in_entity] }));
+            slot.addr.do_send(job(ReplyTo { passes: [in_system, in_entity], sender }));
             Ok(())
         });
         Reply(posted.map(|()| receiver).map_err(Some))

@@ -1,6 +1,7 @@
 //! Rebuilding an entity from its stream: at start, after a failure, or as of a past position.
 
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ionveil_journal::{Journal, Position, Record, Sequence, StreamId};
 
@@ -44,5 +45,9 @@ pub(super) fn replay<A: Aggregate>(
 fn apply<A: Aggregate>(state: &mut A, record: &Record<'_>) -> Result<(), String> {
     let event = A::Event::decode(record.event_type, record.version, record.codec, record.payload)
         .map_err(|error| format!("event {} v{}: {error}", record.event_type, record.version))?;
-    state.evolve(&event).map_err(|corrupt| corrupt.to_string())
+    // One that panics is as little accepted as one that is refused; caught here, it can be named.
+    match catch_unwind(AssertUnwindSafe(|| state.evolve(&event))) {
+        Ok(evolved) => evolved.map_err(|corrupt| corrupt.to_string()),
+        Err(_) => Err(format!("applying event {} v{} panicked", record.event_type, record.version)),
+    }
 }

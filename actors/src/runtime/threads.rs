@@ -43,6 +43,11 @@ impl Threads {
         &self.arbiters[(hash % self.arbiters.len() as u64) as usize]
     }
 
+    /// The thread that no entity lives on, so that none can keep it busy.
+    pub(super) fn apart(&self) -> &ArbiterHandle {
+        self.system.arbiter()
+    }
+
     /// Stops all actors and joins all threads.
     pub(super) fn stop(&mut self) {
         self.system.stop();
@@ -51,5 +56,12 @@ impl Threads {
         {
             tracing::error!("the actor system panicked");
         }
+    }
+}
+
+impl Drop for Threads {
+    /// Tells the threads to end and waits for none of them: the last owner may be one of them.
+    fn drop(&mut self) {
+        self.system.stop();
     }
 }

@@ -1,0 +1,225 @@
+//! Failed writes, foreign writers, panics and streams that cannot be replayed: who is told, and who lives on.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use ionveil_actors::error::{Error, Kind};
+use ionveil_actors::runtime::{Caller, Limits, Registry};
+use ionveil_journal::{Journal, LocalJournal, Outcome};
+
+use crate::support::*;
+
+const UNKNOWN: (Kind, Option<bool>) = (Kind::Unavailable, Some(false));
+const NOT_DONE: (Kind, Option<bool>) = (Kind::Unavailable, Some(true));
+
+#[track_caller]
+fn outcome<R: std::fmt::Debug>(reply: ionveil_actors::runtime::Reply<R>) -> (Kind, Option<bool>) {
+    outcome_of(&wait(reply).expect_err("no success"))
+}
+
+#[test]
+fn a_failed_commit_fails_exactly_those_who_wait_and_loses_nothing_acknowledged() {
+    for (failing, left_behind) in [(Failing::Lost, 0), (Failing::Kept, 160)] {
+        let world = World::new();
+        assert_eq!(wait(world.add("a", 5)), Ok(5));
+        assert_eq!(wait(world.add("neighbour", 7)), Ok(7));
+        world.disk.hold();
+        let before = world.add("neighbour", 1);
+        world.disk.await_begun(3);
+        // The next group, all of which hangs on one commit.
+        let several = world.counters.tell("a", AddEach(vec![10, 20, 30]), Caller::default());
+        let next = world.add("a", 100);
+        let answer = world.total("a");
+        let refusal = world.counters.tell("a", Refuse, Caller::default());
+        world.let_handle("a");
+        world.disk.release_one();
+        world.disk.await_begun(4);
+        assert_eq!(wait(before), Ok(8), "the commit before went well");
+        // And one that still waits for its turn.
+        let behind = world.add("neighbour", 1000);
+        world.let_handle("neighbour");
+        world.disk.fail(failing);
+        world.disk.release();
+        assert_eq!(outcome(several), UNKNOWN, "it may be on the disk");
+        assert_eq!(outcome(next), UNKNOWN);
+        assert_eq!(outcome(answer).0, Kind::Unavailable, "it would have told of what may never have happened");
+        assert_eq!(outcome(refusal).0, Kind::Unavailable);
+        assert_eq!(outcome(behind).0, Kind::Unavailable);
+        // Fenced: nobody is told anything any more that could be wrong.
+        assert_eq!(outcome(world.add("a", 1)).0, Kind::Unavailable);
+        assert_eq!(outcome(world.total("a")).0, Kind::Unavailable);
+        assert_eq!(outcome(world.add("new", 1)).0, Kind::Unavailable);
+        world.disk.mend();
+        assert_eq!(outcome(world.add("a", 1)).0, Kind::Unavailable, "until it is opened again");
+
+        let world = world.reopened();
+        assert_eq!(
+            wait(world.total("a")),
+            Ok(5 + left_behind),
+            "what was acknowledged, and all or nothing of the rest"
+        );
+        assert_eq!(wait(world.total("neighbour")), Ok(8));
+        assert_eq!(wait(world.add("a", 1)), Ok(6 + left_behind));
+    }
+}
+
+#[test]
+fn a_writer_from_outside_makes_the_entity_rebuild_itself() {
+    let world = World::new();
+    assert_eq!(wait(world.add("a", 1)), Ok(1));
+    let foreign = world.journal.append(world.foreign("a", 1, "added", 100));
+    assert!(matches!(foreign, Outcome::Committed(_)), "{foreign:?}");
+    let reply = world.add("a", 2);
+    let error = wait(reply).expect_err("the stream has moved");
+    assert_eq!(outcome_of(&error), NOT_DONE);
+    assert!(error.to_string().contains("sequence 2"), "{error}");
+    assert_eq!(wait(world.add("a", 2)), Ok(103));
+    assert_eq!(world.stored("a").len(), 3);
+}
+
+/// The entity had decided twice when another writer moved its stream by one event: the first append failed, but the
+/// second one's sequence fitted by chance, and its reply told of a total that never was.
+#[test]
+fn a_command_decided_on_events_that_were_not_written_is_not_acknowledged() {
+    let world = World::new();
+    assert_eq!(wait(world.add("a", 1)), Ok(1));
+    world.disk.hold();
+    assert_eq!(wait(world.total("neighbour")), Ok(0));
+    let neighbour = world.add("neighbour", 1);
+    world.disk.await_begun(2);
+    let queued = world.journal.submit(world.foreign("a", 1, "added", 100), Box::new(drop));
+    assert!(queued.is_ok());
+    let first = world.add("a", 2);
+    let second = world.add("a", 4);
+    let answer = world.total("a");
+    world.let_handle("a");
+    world.disk.release();
+    assert_eq!(outcome(first), NOT_DONE);
+    // Whether it was written is up to the journal; that it is not acknowledged is up to the runtime.
+    assert_eq!(outcome(second).0, Kind::Unavailable);
+    assert_eq!(outcome(answer).0, Kind::Unavailable);
+    assert_eq!(wait(neighbour), Ok(1));
+    let stored: i64 = [1, 100].iter().sum::<i64>() + if world.stored("a").len() == 3 { 4 } else { 0 };
+    assert_eq!(wait(world.total("a")), Ok(stored), "the rebuilt entity is what the journal says");
+}
+
+#[test]
+fn a_panic_is_told_to_its_asker_and_to_nobody_else() {
+    let world = World::new();
+    assert_eq!(wait(world.add("a", 1)), Ok(1));
+    assert_eq!(wait(world.add("b", 2)), Ok(2));
+    world.disk.hold();
+    let before = world.add("a", 1);
+    world.disk.await_begun(3);
+    let panics = world.counters.tell("a", Panic, Caller::default());
+    assert_eq!(outcome(panics), UNKNOWN);
+    let after = world.add("a", 1);
+    assert_eq!(wait(world.total("b")), Ok(2), "the neighbour on the same thread lives");
+    world.disk.release();
+    assert_eq!((wait(before), wait(after)), (Ok(2), Ok(3)), "what was under way is counted once");
+    assert_eq!(outcome(world.counters.ask("a", PanicInAnswer, Caller::default())), UNKNOWN);
+    assert_eq!(wait(world.add("a", 1)), Ok(4));
+    let epochs: Vec<u32> = world.stored("a").into_iter().map(|(_, epoch, _)| epoch).collect();
+    assert_eq!(epochs, [1, 1, 2, 3], "each incarnation writes under an epoch of its own");
+}
+
+#[test]
+fn a_stream_that_cannot_be_replayed_is_named_and_its_neighbours_live() {
+    for (event, cause) in
+        [(Counted::Spoiled(0), "spoiled"), (Counted::Exploded(0), "applying event exploded v1 panicked")]
+    {
+        let world = World::new();
+        assert_eq!(wait(world.counters.tell("a", AddEach(vec![1, 2]), Caller::default())), Ok(3));
+        assert_eq!(wait(world.counters.tell("a", Write(event), Caller::default())), Ok(()), "it is durable");
+        for _ in 0..2 {
+            assert_eq!(wait(world.add("a", 1)).map_err(corrupt), Err(("counter/a".into(), 3, cause.into())));
+            assert_eq!(wait(world.total("a")).map_err(corrupt), Err(("counter/a".into(), 3, cause.into())));
+        }
+        assert_eq!(wait(world.add("b", 2)), Ok(2));
+        assert_eq!(world.stored("a").len(), 3, "nothing is added to it");
+        let before = world.counters.ask_at("a", position(2), Total, Caller::default());
+        assert_eq!(wait(before), Ok(3), "it is readable up to there");
+        let world = world.reopened();
+        assert_eq!(wait(world.total("a")).map_err(corrupt), Err(("counter/a".into(), 3, cause.into())));
+        assert_eq!(wait(world.total("b")), Ok(2));
+    }
+}
+
+#[test]
+fn an_event_of_unknown_type_is_named() {
+    let world = World::new();
+    let written = world.journal.append(world.foreign("a", 0, "unheard-of", 1));
+    assert!(matches!(written, Outcome::Committed(_)));
+    let (stream, sequence, cause) = corrupt(wait(world.add("a", 1)).expect_err("it cannot be read"));
+    assert_eq!((stream.as_str(), sequence), ("counter/a", 1));
+    assert!(cause.contains("unheard-of"), "{cause}");
+    assert_eq!(wait(world.add("b", 1)), Ok(1));
+}
+
+#[track_caller]
+fn corrupt(error: Error) -> (String, u64, String) {
+    assert_eq!(error.kind(), Kind::Corrupt);
+    match error {
+        Error::Corrupt { stream, sequence, cause } => (stream, sequence, cause),
+        other => panic!("{other}"),
+    }
+}
+
+/// It refused for ever what one failed read had kept it from.
+#[test]
+fn an_entity_that_could_not_be_read_is_tried_again() {
+    let journal = Reluctant::new(Arc::new(LocalJournal::in_memory()));
+    let (runtime, _) = runtime_on(Arc::clone(&journal) as _, Limits { threads: 1, ..Limits::default() });
+    let counters: Registry<Counter> = Registry::new(&runtime);
+    let set = |reading| *journal.reading.lock().expect("no panic while it is held") = reading;
+    for reading in [Reading::Fails, Reading::Panics] {
+        set(reading);
+        assert_eq!(outcome(counters.tell("a", Add(1), Caller::default())).0, Kind::Unavailable);
+        assert_eq!(outcome(counters.ask("a", Total, Caller::default())).0, Kind::Unavailable);
+        set(Reading::Works);
+        assert_eq!(wait(counters.ask("a", Total, Caller::default())), Ok(0), "{reading:?}");
+        // A panic makes it rebuild, so that the next round begins unloaded.
+        assert_eq!(outcome(counters.tell("a", Panic, Caller::default())), UNKNOWN);
+    }
+    assert!(runtime.stop(PATIENCE));
+}
+
+/// An append that was not taken counted as a failed write until its entity had noticed, and everybody else who waited
+/// for the journal's writer meanwhile was told that their events could not be written.
+#[test]
+fn an_append_that_is_not_taken_fails_nobody_else_and_forces_no_rebuild() {
+    let disk = Disk::default();
+    let journal = Reluctant::new(Arc::new(LocalJournal::on(disk.clone()).expect("a sound disk")));
+    let (runtime, _) = runtime_on(Arc::clone(&journal) as _, Limits { threads: 1, ..Limits::default() });
+    let counters: Registry<Counter> = Registry::new(&runtime);
+    assert_eq!(wait(counters.tell("a", Add(1), Caller::default())), Ok(1));
+    disk.hold();
+    let taken = counters.tell("a", Add(2), Caller::default());
+    disk.await_begun(2);
+    let answer = counters.ask("a", Total, Caller::default());
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let also = counters.ask("a", Signal(sender), Caller::default());
+    receiver.recv_timeout(PATIENCE).expect("handled");
+    journal.is_full.store(true, Ordering::SeqCst);
+    let refused = wait(counters.tell("a", Add(4), Caller::default())).expect_err("not taken");
+    assert_eq!(refused.kind(), Kind::Overloaded);
+    journal.is_full.store(false, Ordering::SeqCst);
+    let after = counters.tell("a", Add(8), Caller::default());
+    disk.release();
+    assert_eq!((wait(taken), wait(answer), wait(also)), (Ok(3), Ok(3), Ok(())));
+    assert_eq!(wait(after), Ok(11), "what was refused was not done");
+    assert_eq!(wait(counters.ask("a", Total, Caller::default())), Ok(11));
+    assert_eq!(journal.reads.load(Ordering::SeqCst), 1, "it was replayed once, when it started");
+    assert!(runtime.stop(PATIENCE));
+}
+
+/// What the journal refuses for being too large is refused as invalid, and the entity goes on.
+#[test]
+fn a_decision_that_no_append_can_hold_is_refused() {
+    let world = World::new();
+    let too_many = vec![1; ionveil_journal::Append::EVENTS_MAX + 1];
+    let refused = wait(world.counters.tell("a", AddEach(too_many), Caller::default())).expect_err("too many events");
+    assert_eq!(refused.kind(), Kind::Invalid);
+    assert_eq!(wait(world.add("a", 1)), Ok(1));
+    assert_eq!(outcome(world.add("a/b", 1)).0, Kind::Invalid, "an id that no stream can have");
+}

@@ -1,0 +1,12 @@
+//! What the runtime promises, over a journal whose disk the tests hold, release and break. Nothing sleeps: a test waits
+//! for what it wants to see, and fails after half a minute without it.
+
+mod dispatches;
+mod durable;
+mod envelope;
+mod failing;
+mod hosts;
+mod limits;
+mod recovery;
+mod stopping;
+mod support;

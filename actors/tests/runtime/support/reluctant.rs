@@ -1,0 +1,92 @@
+//! A journal that does not take what it is given, or cannot be read, when it is told so.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use ionveil_journal::{
+    Append, Error, Hash, Head, Journal, LocalJournal, NotTaken, OnDurable, OnOutcome, OnRecord, Position, Sequence,
+    Stat, StreamId, StreamSummary, VerifyProgress, VerifyReport,
+};
+
+/// How reading goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reading {
+    Works,
+    Fails,
+    Panics,
+}
+
+pub(crate) struct Reluctant {
+    journal: Arc<LocalJournal>,
+    pub(crate) is_full: AtomicBool,
+    pub(crate) reading: Mutex<Reading>,
+    /// How often a stream was read.
+    pub(crate) reads: AtomicUsize,
+}
+
+impl Reluctant {
+    pub(crate) fn new(journal: Arc<LocalJournal>) -> Arc<Self> {
+        let reading = Mutex::new(Reading::Works);
+        Arc::new(Reluctant { journal, is_full: AtomicBool::new(false), reading, reads: AtomicUsize::new(0) })
+    }
+}
+
+impl Journal for Reluctant {
+    fn submit(&self, append: Append, done: OnOutcome) -> Result<(), NotTaken> {
+        if self.is_full.load(Ordering::SeqCst) {
+            return Err(NotTaken { error: Error::Overloaded { waiting_bytes: 1 }, done });
+        }
+        self.journal.submit(append, done)
+    }
+
+    fn when_durable(&self, done: OnDurable) -> Result<(), Error> {
+        self.journal.when_durable(done)
+    }
+
+    fn head(&self) -> Head {
+        self.journal.head()
+    }
+
+    fn stream_head(&self, stream: &StreamId) -> Option<(Sequence, u32)> {
+        self.journal.stream_head(stream)
+    }
+
+    fn read_stream(
+        &self,
+        stream: &StreamId,
+        from: Sequence,
+        to: Sequence,
+        visit: &mut OnRecord<'_>,
+    ) -> Result<(), Error> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        let reading = *self.reading.lock().expect("no panic while it is held");
+        match reading {
+            Reading::Works => self.journal.read_stream(stream, from, to, visit),
+            Reading::Fails => {
+                Err(Error::Io { doing: "reading".into(), source: Arc::new(io::Error::other("told to fail")) })
+            }
+            Reading::Panics => panic!("a test's own panic in reading"),
+        }
+    }
+
+    fn read_all(&self, from: Position, to: Position, visit: &mut OnRecord<'_>) -> Result<(), Error> {
+        self.journal.read_all(from, to, visit)
+    }
+
+    fn streams(&self) -> Vec<StreamSummary> {
+        self.journal.streams()
+    }
+
+    fn stat(&self) -> Stat {
+        self.journal.stat()
+    }
+
+    fn verify(&self, expected: Option<Hash>, progress: &mut VerifyProgress<'_>) -> Result<VerifyReport, Error> {
+        self.journal.verify(expected, progress)
+    }
+
+    fn close(&self) {
+        self.journal.close();
+    }
+}
