@@ -184,6 +184,7 @@ impl Payloads {
         Append {
             stream: stream.clone(),
             expected: Sequence::new(expected),
+            expected_id: None,
             epoch: 1,
             origin: Origin::default(),
             events: numbers.map(|number| self.event(number)).collect(),

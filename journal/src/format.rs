@@ -501,6 +501,7 @@ mod tests {
         Append {
             stream: "dispatch/sffd".parse().expect("a stream"),
             expected: Sequence::new(40),
+            expected_id: None,
             epoch: 7,
             origin: Origin {
                 principal: Some("ops".into()),

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use uuid::Uuid;
+
 use crate::error::Damage;
 use crate::position::{Position, Sequence};
 use crate::stream_id::StreamId;
@@ -15,9 +17,20 @@ pub(crate) struct Index {
 #[derive(Debug, Default)]
 pub(crate) struct StreamEntry {
     pub(crate) head: Sequence,
+    /// The last event's id.
+    pub(crate) head_id: Uuid,
     pub(crate) epoch: u32,
     /// The first position of each block that holds events of the stream, and the first of the stream's sequences there.
     blocks: Vec<(Position, Sequence)>,
+}
+
+/// Of an event, what the index looks at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Noted {
+    pub(crate) position: Position,
+    pub(crate) sequence: Sequence,
+    pub(crate) id: Uuid,
+    pub(crate) epoch: u32,
 }
 
 /// What one stream holds.
@@ -42,14 +55,8 @@ impl Index {
     }
 
     /// Notes one event that lies in the block beginning at `block`.
-    pub(crate) fn note(
-        &mut self,
-        block: Position,
-        position: Position,
-        stream: &str,
-        sequence: Sequence,
-        epoch: u32,
-    ) -> Result<(), Damage> {
+    pub(crate) fn note(&mut self, block: Position, stream: &str, event: Noted) -> Result<(), Damage> {
+        let Noted { position, sequence, id, epoch } = event;
         let entry = match self.streams.get_mut(stream) {
             Some(entry) => entry,
             None => {
@@ -63,6 +70,7 @@ impl Index {
             return Err(Damage { position, problem });
         }
         entry.head = sequence;
+        entry.head_id = id;
         entry.epoch = entry.epoch.max(epoch);
         if entry.blocks.last().is_none_or(|&(last, _)| last != block) {
             entry.blocks.push((block, sequence));

@@ -29,13 +29,13 @@ pub trait Journal: Send + Sync + 'static {
     /// Outcomes come in the order in which appends were taken.
     ///
     /// # Errors
-    /// When it was not taken: not well-formed, queue full, fenced, closed. `done` comes back uncalled.
-    fn submit(&self, append: Append, done: OnOutcome) -> Result<(), NotTaken>;
+    /// When it was not taken: not well-formed, queue full, fenced, closed. Nothing will be written, and `done` is dropped.
+    fn submit(&self, append: Append, done: OnOutcome) -> Result<(), Error>;
 
     /// Calls `done` when everything taken before is durable. Writes nothing.
     ///
     /// # Errors
-    /// When the journal is fenced or closed. `done` is then never called.
+    /// When the journal is fenced or closed. `done` is then dropped.
     fn when_durable(&self, done: OnDurable) -> Result<(), Error>;
 
     /// The end of what is durable.
@@ -74,7 +74,8 @@ pub trait Journal: Send + Sync + 'static {
     /// When the store cannot be read at all. Damage is not an error but the answer.
     fn verify(&self, expected: Option<crate::Hash>, progress: &mut VerifyProgress<'_>) -> Result<VerifyReport, Error>;
 
-    /// Finishes what was taken, syncs, and refuses everything from then on. Does nothing the second time.
+    /// Finishes what was taken, syncs, lets the store go, and refuses everything from then on. The same place can be
+    /// opened again at once. Does nothing the second time.
     fn close(&self);
 
     /// As [`Journal::submit`], but waits for the outcome.
@@ -86,22 +87,8 @@ pub trait Journal: Send + Sync + 'static {
         });
         match self.submit(append, done) {
             Ok(()) => receiver.recv().unwrap_or(Outcome::Unknown { cause: "the journal's writer stopped".into() }),
-            Err(refused) => Outcome::Rejected(refused.error),
+            Err(error) => Outcome::Rejected(error),
         }
-    }
-}
-
-/// An append that was not taken. Nothing was written, and nothing will be.
-pub struct NotTaken {
-    /// Why.
-    pub error: Error,
-    /// What was to be called with the outcome.
-    pub done: OnOutcome,
-}
-
-impl std::fmt::Debug for NotTaken {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NotTaken").field("error", &self.error).finish_non_exhaustive()
     }
 }
 

@@ -14,6 +14,7 @@
 //! let outcome = journal.append(Append {
 //!     stream,
 //!     expected: Sequence::NONE,
+//!     expected_id: None,
 //!     epoch: 1,
 //!     origin: Origin::default(),
 //!     events: vec![NewEvent {
@@ -53,7 +54,7 @@ pub use chain::Hash;
 pub use directory::Head;
 pub use error::{Damage, Error, Kind};
 pub use index::StreamSummary;
-pub use journal::{Journal, NotTaken, OnDurable, OnOutcome, OnRecord, Stat};
+pub use journal::{Journal, OnDurable, OnOutcome, OnRecord, Stat};
 pub use local::{LocalJournal, QUEUE_BYTES_MAX};
 pub use position::{Position, Sequence};
 pub use record::{Append, NewEvent, Origin, Outcome, Record, Written};

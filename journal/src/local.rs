@@ -19,10 +19,10 @@ use crate::chain::Hash;
 use crate::directory::{Directory, Head, HeadCheckpoint, Lock};
 use crate::error::{Damage, Error};
 use crate::format::{BlockKey, Frames, GroupEncoder};
-use crate::index::{Index, StreamSummary};
-use crate::journal::{Journal, NotTaken, OnDurable, OnOutcome, OnRecord, Stat};
+use crate::index::{Index, Noted, StreamSummary};
+use crate::journal::{Journal, OnDurable, OnOutcome, OnRecord, Stat};
 use crate::position::{Position, Sequence};
-use crate::record::{Append, Outcome, Written};
+use crate::record::{Append, Outcome, Record, Written};
 use crate::store::{Guards, MemoryStore, SledStore, Store};
 use crate::stream_id::StreamId;
 use crate::verify::{VerifyProgress, VerifyReport, verify_store};
@@ -41,14 +41,16 @@ pub struct LocalJournal {
 }
 
 struct Shared {
-    store: Box<dyn Store>,
+    engine: &'static str,
+    /// `None` once closed. Readers under way keep it until they are done.
+    store: RwLock<Option<Arc<dyn Store>>>,
     checkpoint: Option<HeadCheckpoint>,
     durable: RwLock<Durable>,
     waiting_bytes: AtomicUsize,
     /// The first failure of the store. From then on nothing is acknowledged.
     poisoned: Mutex<Option<String>>,
-    /// Keeps others out as long as the journal lives; the last field, so that it is given back last.
-    _lock: Option<Lock>,
+    /// Keeps others out until the journal is closed.
+    lock: Mutex<Option<Lock>>,
 }
 
 /// What readers may see. Changed by the writer only, after a commit.
@@ -97,7 +99,7 @@ impl LocalJournal {
         }
         let store = SledStore::open(&directory.store(), guards)?;
         let checkpoint = HeadCheckpoint::open(&directory)?;
-        Self::start(Box::new(store), Some((checkpoint, expected)), lock)
+        Self::start(Arc::new(store), Some((checkpoint, expected)), lock)
     }
 
     /// An empty journal in memory, which is gone when it is dropped.
@@ -110,11 +112,11 @@ impl LocalJournal {
     /// # Errors
     /// When the store cannot be read, or what it holds is damaged.
     pub fn on(store: impl Store) -> Result<Self, Error> {
-        Self::start(Box::new(store), None, None)
+        Self::start(Arc::new(store), None, None)
     }
 
     fn start(
-        store: Box<dyn Store>,
+        store: Arc<dyn Store>,
         checkpoint: Option<(HeadCheckpoint, Head)>,
         lock: Option<Lock>,
     ) -> Result<Self, Error> {
@@ -124,61 +126,53 @@ impl LocalJournal {
             checkpoint.write(durable.head).map_err(|error| Error::io("writing the head checkpoint", error))?;
         }
         let shared = Arc::new(Shared {
-            store,
+            engine: store.name(),
+            store: RwLock::new(Some(Arc::clone(&store))),
             checkpoint,
             durable: RwLock::new(durable),
             waiting_bytes: AtomicUsize::new(0),
             poisoned: Mutex::new(None),
-            _lock: lock,
+            lock: Mutex::new(lock),
         });
         let (sender, receiver) = mpsc::channel();
         let writer = std::thread::Builder::new()
             .name("ionveil-journal".into())
             .spawn({
                 let shared = Arc::clone(&shared);
-                move || write_groups(&shared, &receiver)
+                move || write_groups(&shared, store.as_ref(), &receiver)
             })
             .map_err(|error| Error::io("starting the journal's writer thread", error))?;
         Ok(LocalJournal { shared, queue: Mutex::new(Some(sender)), writer: Mutex::new(Some(writer)) })
     }
 
-    /// Puts a request into the queue; one that is refused comes back with the reason.
-    fn send(&self, request: Request) -> Option<(Error, Request)> {
+    fn send(&self, request: Request) -> Result<(), Error> {
         if let Some(cause) = locked(&self.shared.poisoned).clone() {
-            return Some((Error::Poisoned { cause }, request));
+            return Err(Error::Poisoned { cause });
         }
-        match locked(&self.queue).as_ref() {
-            Some(queue) => queue.send(request).err().map(|unsent| (Error::Closed, unsent.0)),
-            None => Some((Error::Closed, request)),
-        }
+        let queue = locked(&self.queue);
+        queue.as_ref().ok_or(Error::Closed)?.send(request).map_err(|_| Error::Closed)
     }
 }
 
 impl Journal for LocalJournal {
-    fn submit(&self, append: Append, done: OnOutcome) -> Result<(), NotTaken> {
-        if let Err(error) = append.check() {
-            return Err(NotTaken { error, done });
-        }
+    fn submit(&self, append: Append, done: OnOutcome) -> Result<(), Error> {
+        append.check()?;
         let bytes = append.stored_bytes();
         let waiting_bytes = self.shared.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
         // An append is always taken when nothing else waits.
-        let refused = if waiting_bytes > 0 && waiting_bytes + bytes > QUEUE_BYTES_MAX {
-            Some((Error::Overloaded { waiting_bytes }, Request::Append { append, bytes, done }))
+        let taken = if waiting_bytes > 0 && waiting_bytes + bytes > QUEUE_BYTES_MAX {
+            Err(Error::Overloaded { waiting_bytes })
         } else {
             self.send(Request::Append { append, bytes, done })
         };
-        match refused {
-            None => Ok(()),
-            Some((error, Request::Append { done, .. })) => {
-                self.shared.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
-                Err(NotTaken { error, done })
-            }
-            Some((_, Request::WhenDurable(_))) => unreachable!("the request that comes back is the one that was sent"),
+        if taken.is_err() {
+            self.shared.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
         }
+        taken
     }
 
     fn when_durable(&self, done: OnDurable) -> Result<(), Error> {
-        self.send(Request::WhenDurable(done)).map_or(Ok(()), |(error, _)| Err(error))
+        self.send(Request::WhenDurable(done))
     }
 
     fn head(&self) -> Head {
@@ -205,9 +199,10 @@ impl Journal for LocalJournal {
         if from > to {
             return Ok(());
         }
+        let store = self.shared.store()?;
         // The block that holds `from` may begin before it.
-        let first = block_holding(self.shared.store.as_ref(), from)?;
-        Walk::between(first, to).run(self.shared.store.as_ref(), &mut |_, _, record| {
+        let first = block_holding(store.as_ref(), from)?;
+        Walk::between(first, to).run(store.as_ref(), &mut |_, _, record| {
             if record.position > to {
                 return Ok(ControlFlow::Break(()));
             }
@@ -222,19 +217,19 @@ impl Journal for LocalJournal {
     fn stat(&self) -> Stat {
         let durable = self.shared.durable();
         Stat {
-            engine: self.shared.store.name(),
+            engine: self.shared.engine,
             events: durable.head.position.get(),
             blocks: durable.blocks,
             streams: durable.index.len() as u64,
             head: durable.head,
-            bytes_on_disk: self.shared.store.bytes(),
+            bytes_on_disk: self.shared.store().map_or(0, |store| store.bytes()),
             snapshots: 0,
         }
     }
 
     fn verify(&self, expected: Option<Hash>, progress: &mut VerifyProgress<'_>) -> Result<VerifyReport, Error> {
         let head = self.head();
-        verify_store(self.shared.store.as_ref(), Some(head.position), Some(head), expected, progress)
+        verify_store(self.shared.store()?.as_ref(), Some(head.position), Some(head), expected, progress)
     }
 
     fn close(&self) {
@@ -252,6 +247,9 @@ impl Journal for LocalJournal {
         {
             tracing::warn!(%error, "the head checkpoint could not be synced");
         }
+        // The store first: who gets the lock finds it closed.
+        drop(self.shared.store.write().unwrap_or_else(PoisonError::into_inner).take());
+        drop(locked(&self.shared.lock).take());
     }
 }
 
@@ -266,7 +264,12 @@ impl Shared {
         self.durable.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn store(&self) -> Result<Arc<dyn Store>, Error> {
+        self.store.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or(Error::Closed)
+    }
+
     fn read_stream(&self, stream: &str, from: Sequence, to: Sequence, visit: &mut OnRecord<'_>) -> Result<(), Error> {
+        let store = self.store()?;
         let (blocks, last) = {
             let durable = self.durable();
             let head = durable.index.get(stream).map_or(Sequence::NONE, |entry| entry.head);
@@ -275,7 +278,7 @@ impl Shared {
         let mut next = from.max(Sequence::FIRST);
         let mut at = Position::FIRST;
         for first in blocks {
-            let flow = read_block(self.store.as_ref(), first, |header, body| -> Result<ControlFlow<()>, Damage> {
+            let flow = read_block(store.as_ref(), first, |header, body| -> Result<ControlFlow<()>, Damage> {
                 for frame in Frames::new(body, header.key.position) {
                     let (_, record) = frame?;
                     if record.stream != stream || record.sequence < next {
@@ -348,7 +351,8 @@ fn index_of(store: &dyn Store) -> Result<(Index, Walk), Error> {
     let mut index = Index::default();
     let mut walk = Walk::whole();
     walk.run(store, &mut |header, _, record| {
-        index.note(header.key.position, record.position, record.stream, record.sequence, record.epoch)?;
+        let Record { position, sequence, id, epoch, .. } = *record;
+        index.note(header.key.position, record.stream, Noted { position, sequence, id, epoch })?;
         Ok(ControlFlow::Continue(()))
     })?;
     Ok((index, walk))
@@ -380,9 +384,9 @@ fn check_against(store: &dyn Store, head: Head, checkpoint: Head) -> Result<(), 
 }
 
 /// The writer thread: until the queue is closed and empty.
-fn write_groups(shared: &Shared, queue: &mpsc::Receiver<Request>) {
+fn write_groups(shared: &Shared, store: &dyn Store, queue: &mpsc::Receiver<Request>) {
     while let Ok(first) = queue.recv() {
-        let mut group = Group::new(shared);
+        let mut group = Group::new(shared, store);
         group.take(first);
         while group.bytes < GROUP_BYTES_MAX
             && let Ok(request) = queue.try_recv()
@@ -396,6 +400,7 @@ fn write_groups(shared: &Shared, queue: &mpsc::Receiver<Request>) {
 /// What one commit makes durable, and who is told when it is.
 struct Group<'a> {
     shared: &'a Shared,
+    store: &'a dyn Store,
     encoder: GroupEncoder,
     recorded_at_micros: i64,
     bytes: usize,
@@ -403,11 +408,12 @@ struct Group<'a> {
     /// Streams that this group has touched.
     staged: HashMap<StreamId, Staged>,
     /// For the index, once the group is durable.
-    placed: Vec<(Position, Position, StreamId, Sequence, u32)>,
+    placed: Vec<(Position, StreamId, Noted)>,
 }
 
 struct Staged {
     head: Sequence,
+    head_id: Uuid,
     epoch: u32,
     /// The events that this group adds; the first of them follows the durable head.
     added: Vec<(Uuid, Position)>,
@@ -419,11 +425,12 @@ enum Answer {
 }
 
 impl<'a> Group<'a> {
-    fn new(shared: &'a Shared) -> Self {
+    fn new(shared: &'a Shared, store: &'a dyn Store) -> Self {
         let head = shared.durable().head;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Group {
             shared,
+            store,
             encoder: GroupEncoder::new(head.position.plus(1), head.hash),
             recorded_at_micros: i64::try_from(now.as_micros()).unwrap_or(i64::MAX),
             bytes: 0,
@@ -450,15 +457,17 @@ impl<'a> Group<'a> {
         if let Some(cause) = locked(&self.shared.poisoned).clone() {
             return Err(Error::Poisoned { cause });
         }
-        let (durable_head, durable_epoch) = self
+        let (durable_head, durable_id, durable_epoch) = self
             .shared
             .durable()
             .index
             .get(append.stream.as_str())
-            .map_or((Sequence::NONE, 0), |entry| (entry.head, entry.epoch));
-        let staged = self.staged.get(&append.stream);
-        let (head, epoch) = staged.map_or((durable_head, durable_epoch), |staged| (staged.head, staged.epoch));
-        if append.expected != head {
+            .map_or((Sequence::NONE, Uuid::nil(), 0), |entry| (entry.head, entry.head_id, entry.epoch));
+        let (head, head_id, epoch) = match self.staged.get(&append.stream) {
+            Some(staged) => (staged.head, staged.head_id, staged.epoch),
+            None => (durable_head, durable_id, durable_epoch),
+        };
+        if append.expected != head || append.expected_id.is_some_and(|expected| expected != head_id) {
             return match self.written_before(append, durable_head)? {
                 Some(written) => Ok(Outcome::AlreadyCommitted(written)),
                 None => Ok(Outcome::Conflict { head }),
@@ -469,16 +478,19 @@ impl<'a> Group<'a> {
         }
         let staged = self.staged.entry(append.stream.clone()).or_insert_with(|| Staged {
             head: durable_head,
+            head_id: durable_id,
             epoch: durable_epoch,
             added: Vec::new(),
         });
         staged.epoch = append.epoch;
         for event in &append.events {
             staged.head = staged.head.plus(1);
+            staged.head_id = event.id;
             let position = self.encoder.next_position();
             staged.added.push((event.id, position));
             let block = self.encoder.push(append, event, staged.head, self.recorded_at_micros);
-            self.placed.push((block, position, append.stream.clone(), staged.head, append.epoch));
+            let noted = Noted { position, sequence: staged.head, id: event.id, epoch: append.epoch };
+            self.placed.push((block, append.stream.clone(), noted));
         }
         let position = Position::new(self.encoder.next_position().get() - 1);
         Ok(Outcome::Committed(Written { sequence: staged.head, position }))
@@ -510,7 +522,7 @@ impl<'a> Group<'a> {
 
     /// Makes the group durable, shows it to readers, and tells everybody.
     fn commit(self) {
-        let Group { shared, encoder, answers, placed, .. } = self;
+        let Group { shared, store, encoder, answers, placed, .. } = self;
         if let Some(cause) = locked(&shared.poisoned).clone() {
             return shared.refuse(answers, &cause);
         }
@@ -519,15 +531,13 @@ impl<'a> Group<'a> {
             head = Head { position: Position::new(encoder.next_position().get() - 1), hash: encoder.hash() };
             let blocks = encoder.finish();
             let blocks_len = blocks.len() as u64;
-            if let Err(error) = shared.store.commit(blocks) {
+            if let Err(error) = store.commit(blocks) {
                 return shared.fail(answers, &error);
             }
             let mut durable = shared.durable.write().unwrap_or_else(PoisonError::into_inner);
-            for (block, position, stream, sequence, epoch) in placed {
-                durable
-                    .index
-                    .note(block, position, stream.as_str(), sequence, epoch)
-                    .expect("staging gave the stream's next sequence");
+            for (block, stream, noted) in placed {
+                let noted = durable.index.note(block, stream.as_str(), noted);
+                noted.expect("staging gave the stream's next sequence");
             }
             durable.head = head;
             durable.blocks += blocks_len;

@@ -48,6 +48,9 @@ pub struct Append {
     pub stream: StreamId,
     /// The sequence of the stream's last event as the writer knows it; [`Sequence::NONE`] for a new stream.
     pub expected: Sequence,
+    /// The id of that event, if the writer knows it. Then a stream that somebody else has brought to the same length is
+    /// a conflict too: what was decided on events that never were cannot slip in behind others.
+    pub expected_id: Option<Uuid>,
     /// The writer's incarnation. Once a later one has written, earlier ones are refused.
     pub epoch: u32,
     /// Who and why, the same for all the events.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
-use ionveil_journal::{Append, Journal, NewEvent, NotTaken, Origin, Outcome, Position, StreamId, codec};
+use ionveil_journal::{Append, Journal, NewEvent, Origin, Outcome, Position, StreamId, codec};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -127,23 +127,18 @@ impl<A: Aggregate> Entity<A> {
             Err(refusal) => return self.send_when_durable(Err(refusal), to),
         };
         let append = append_of(&self.stream, ready, &given.caller, &events);
+        let last_id = append.events.last().map(|event| event.id);
         let waiting = Waiting::new((reply, to));
         let done = {
             let waiting = waiting.clone();
             let writes = Arc::clone(&self.writes);
-            let failures_seen = self.failures_seen;
             Box::new(move |outcome| {
                 let failure = failure_of(outcome);
                 if failure.is_some() {
                     writes.failed.fetch_add(1, Ordering::AcqRel);
                 }
                 if let Some((reply, to)) = waiting.take() {
-                    to.send(match failure {
-                        Some(error) => Err(error),
-                        None if writes.failed.load(Ordering::Acquire) == failures_seen => Ok(reply),
-                        // Written all the same: another writer has moved the stream just so far that the sequence fits.
-                        None => Err(unavailable("events that this was decided on could not be written", false)),
-                    });
+                    to.send(failure.map_or(Ok(reply), Err));
                 }
                 // Only now, so that an answer that finds nothing under way cannot overtake this reply.
                 writes.under_way.fetch_sub(1, Ordering::AcqRel);
@@ -154,13 +149,14 @@ impl<A: Aggregate> Entity<A> {
             // From here on the entity goes on as if the events were durable; nobody hears of them before they are.
             Ok(()) => {
                 ready.sequence = ready.sequence.plus(events.len() as u64);
+                ready.last_id = last_id;
                 if let Some(corrupt) = events.iter().find_map(|event| ready.state.evolve(event).err()) {
                     tracing::error!(stream = %self.stream, %corrupt, "decide wrote what evolve does not take");
                     self.stage = Stage::Unloaded;
                 }
             }
             // Nothing was written and nothing evolved: no reason to rebuild, and nobody else's reply hangs on it.
-            Err(NotTaken { error, .. }) => {
+            Err(error) => {
                 self.writes.under_way.fetch_sub(1, Ordering::AcqRel);
                 if let Some((_, to)) = waiting.take() {
                     to.send(Err(error.into()));
@@ -233,6 +229,7 @@ fn append_of<A: Aggregate>(stream: &StreamId, ready: &Replayed<A>, caller: &Call
     Append {
         stream: stream.clone(),
         expected: ready.sequence,
+        expected_id: ready.last_id,
         epoch: ready.epoch,
         origin: Origin {
             principal: caller.principal.clone(),

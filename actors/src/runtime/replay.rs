@@ -5,6 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ionveil_journal::{Journal, Position, Record, Sequence, StreamId};
 
+use uuid::Uuid;
+
 use super::aggregate::{Aggregate, Event};
 use crate::error::Error;
 
@@ -12,6 +14,8 @@ use crate::error::Error;
 pub(super) struct Replayed<A> {
     pub(super) state: A,
     pub(super) sequence: Sequence,
+    /// The id of the last event. Sent along with what is decided next, so that it is written behind that event or not at all.
+    pub(super) last_id: Option<Uuid>,
     /// The last incarnation that wrote; 0 for none.
     pub(super) epoch: u32,
 }
@@ -22,7 +26,7 @@ pub(super) fn replay<A: Aggregate>(
     stream: &StreamId,
     until: Position,
 ) -> Result<Replayed<A>, Error> {
-    let mut replayed = Replayed { state: A::default(), sequence: Sequence::NONE, epoch: 0 };
+    let mut replayed = Replayed { state: A::default(), sequence: Sequence::NONE, last_id: None, epoch: 0 };
     let mut corrupt = None;
     journal.read_stream(stream, Sequence::FIRST, Sequence::MAX, &mut |record| {
         if record.position > until {
@@ -33,6 +37,7 @@ pub(super) fn replay<A: Aggregate>(
             return ControlFlow::Break(());
         }
         replayed.sequence = record.sequence;
+        replayed.last_id = Some(record.id);
         replayed.epoch = record.epoch;
         ControlFlow::Continue(())
     })?;

@@ -104,7 +104,12 @@ fn a_stream_has_one_next_event_and_a_retry_is_not_a_second_one() {
             journal.append(append_to("dispatch/a", 7, vec![event(3, 10)])),
             Outcome::Conflict { head: Sequence::new(2) }
         );
+        // As long as the writer thinks, but it knows another last event: somebody else's events are in between.
+        let mut elsewhere = append_to("dispatch/a", 2, vec![event(3, 10)]);
+        elsewhere.expected_id = Some(event(9, 10).id);
+        assert_eq!(journal.append(elsewhere), Outcome::Conflict { head: Sequence::new(2) });
         let mut later = append_to("dispatch/a", 2, vec![event(4, 10)]);
+        later.expected_id = Some(event(2, 10).id);
         later.epoch = 5;
         committed(journal.append(later));
         assert_eq!(journal.append(append_to("dispatch/a", 3, vec![event(5, 10)])), Outcome::Fenced { epoch: 5 });

@@ -24,6 +24,7 @@ pub(crate) fn append_to(stream: &str, expected: u64, events: Vec<NewEvent>) -> A
     Append {
         stream: stream.parse().expect("a valid stream"),
         expected: Sequence::new(expected),
+        expected_id: None,
         epoch: 1,
         origin: Origin::default(),
         events,

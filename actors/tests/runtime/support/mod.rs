@@ -76,6 +76,7 @@ impl World {
         Append {
             stream: format!("counter/{id}").parse().expect("a stream"),
             expected: Sequence::new(expected),
+            expected_id: None,
             epoch: 1,
             origin: Origin::default(),
             events: vec![NewEvent {

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use ionveil_journal::{
-    Append, Error, Hash, Head, Journal, LocalJournal, NotTaken, OnDurable, OnOutcome, OnRecord, Position, Sequence,
-    Stat, StreamId, StreamSummary, VerifyProgress, VerifyReport,
+    Append, Error, Hash, Head, Journal, LocalJournal, OnDurable, OnOutcome, OnRecord, Position, Sequence, Stat,
+    StreamId, StreamSummary, VerifyProgress, VerifyReport,
 };
 
 /// How reading goes.
@@ -33,9 +33,9 @@ impl Reluctant {
 }
 
 impl Journal for Reluctant {
-    fn submit(&self, append: Append, done: OnOutcome) -> Result<(), NotTaken> {
+    fn submit(&self, append: Append, done: OnOutcome) -> Result<(), Error> {
         if self.is_full.load(Ordering::SeqCst) {
-            return Err(NotTaken { error: Error::Overloaded { waiting_bytes: 1 }, done });
+            return Err(Error::Overloaded { waiting_bytes: 1 });
         }
         self.journal.submit(append, done)
     }
