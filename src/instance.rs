@@ -108,6 +108,12 @@ impl IonVeil {
         GeographicBreakdown::new(self)
     }
 
+    /// The entities behind dispatch analytics, one per org, for hosts that send the messages of [`crate::dispatch`]
+    /// themselves: [`Registry::tell`] for commands, [`Registry::ask`] for questions.
+    pub fn dispatches(&self) -> Registry<Dispatches> {
+        self.inner.dispatches.clone()
+    }
+
     /// The journal as an auditor reads it.
     pub fn audit(&self) -> Audit {
         Audit::new(self)

@@ -31,8 +31,8 @@ mod error;
 mod instance;
 
 pub use api::{
-    Audit, AuditEntry, AuditFilter, DispatchAggregator, GeographicBreakdown, Ingested, JournalHead, JournalStat,
-    StreamEntry, Verification, verify_data,
+    Audit, AuditEntry, AuditFilter, DispatchAggregator, GeographicBreakdown, IngestStream, Ingested, JournalHead,
+    JournalStat, Settled, StreamEntry, Verification, verify_data,
 };
 pub use error::Error;
 pub use instance::{Config, IonVeil};

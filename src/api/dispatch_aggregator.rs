@@ -1,22 +1,15 @@
 //! Ingest and metrics.
 
-use std::collections::VecDeque;
-
 use ionveil_actors::dispatch::{
-    AggregatedMetric, DashboardSnapshot, DispatchEvent, GetMetric, GetSnapshot, GetWatermark, IngestBatch,
-    IngestReport, Instant, SetRetention,
+    AggregatedMetric, DashboardSnapshot, DispatchEvent, GetMetric, GetSnapshot, GetWatermark, IngestReport, Instant,
+    SetRetention,
 };
 use ionveil_actors::domain::{OrgId, Timestamp};
-use ionveil_actors::runtime::Reply;
 use ionveil_journal::Position;
 
+use super::ingest_stream::{IngestStream, Settled};
 use crate::error::Error;
 use crate::instance::IonVeil;
-
-/// Events of one message. A batch larger than this is sent as several, so that no single one holds an entity for long.
-const MESSAGE_EVENTS_MAX: usize = 1_000;
-/// Messages of one batch that are under way at a time.
-const MESSAGES_UNDER_WAY_MAX: usize = 16;
 
 /// Aggregates dispatch events per org into windows and snapshots.
 #[derive(Clone)]
@@ -61,27 +54,27 @@ impl DispatchAggregator {
     /// # Errors
     /// Only when no report can be given: `overloaded`, `unavailable`, `corrupt`.
     pub async fn ingest_batch(&self, events: Vec<DispatchEvent>) -> Result<IngestReport, Error> {
+        let mut stream = self.ingest_stream();
         let mut report = IngestReport::default();
-        let mut under_way = VecDeque::new();
-        for (indices, message) in messages_of(events) {
-            if under_way.len() == MESSAGES_UNDER_WAY_MAX {
-                settle(&mut under_way, &mut report).await?;
+        for (index, event) in events.into_iter().enumerate() {
+            stream.push(index, event);
+            if stream.is_full() {
+                add(&mut report, stream.settle().await?);
             }
-            let org = message.events[0].org_id.clone();
-            under_way.push_back((indices, self.send_batch(&org, message)));
         }
-        while !under_way.is_empty() {
-            settle(&mut under_way, &mut report).await?;
+        stream.flush();
+        while let Some(settled) = stream.settle().await? {
+            add(&mut report, Some(settled));
         }
         report.duplicates.sort_unstable();
         report.rejected.sort_unstable_by_key(|rejected| rejected.index);
         Ok(report)
     }
 
-    /// Sends one message of events, all of `org`, and returns at once; the reply comes when they are on disk. For callers
-    /// that keep several under way; the others use [`DispatchAggregator::ingest_batch`].
-    pub fn send_batch(&self, org: &OrgId, batch: IngestBatch) -> Reply<IngestReport> {
-        self.ionveil.inner.dispatches.tell(org.as_str(), batch, self.ionveil.caller.clone())
+    /// A stream of events for callers that have very many: bounded, and several messages under way at a time. `T` is a tag
+    /// that comes back with what became of the event.
+    pub fn ingest_stream<T>(&self) -> IngestStream<T> {
+        IngestStream::new(&self.ionveil)
     }
 
     /// Sets how long an org's dispatches are kept: hours behind the latest event, 0 for ever. True when that is a change.
@@ -152,38 +145,13 @@ impl DispatchAggregator {
     }
 }
 
-/// The events of a batch as messages, each of one org, with the events' places in the batch.
-fn messages_of(events: Vec<DispatchEvent>) -> Vec<(Vec<usize>, IngestBatch)> {
-    let mut messages: Vec<(Vec<usize>, IngestBatch)> = Vec::new();
-    let mut open: std::collections::HashMap<OrgId, usize> = std::collections::HashMap::new();
-    for (index, event) in events.into_iter().enumerate() {
-        let filling = open.get(&event.org_id).copied();
-        let message = match filling {
-            Some(message) if messages[message].0.len() < MESSAGE_EVENTS_MAX => message,
-            _ => {
-                messages.push((Vec::new(), IngestBatch { events: Vec::new() }));
-                open.insert(event.org_id.clone(), messages.len() - 1);
-                messages.len() - 1
-            }
-        };
-        messages[message].0.push(index);
-        messages[message].1.events.push(event);
-    }
-    messages
-}
-
-/// Waits for the oldest message and adds what became of it to the report, with the places of the batch.
-async fn settle(
-    under_way: &mut VecDeque<(Vec<usize>, Reply<IngestReport>)>,
-    report: &mut IngestReport,
-) -> Result<(), Error> {
-    let Some((indices, reply)) = under_way.pop_front() else { return Ok(()) };
-    let settled = reply.await?;
-    report.accepted += settled.accepted;
-    report.duplicates.extend(settled.duplicates.into_iter().map(|index| indices[index]));
-    report.rejected.extend(settled.rejected.into_iter().map(|mut rejected| {
-        rejected.index = indices[rejected.index];
+/// Adds what became of one message to the report of its batch; its tags are the places in the batch.
+fn add(report: &mut IngestReport, settled: Option<Settled<usize>>) {
+    let Some(Settled { tags, report: message }) = settled else { return };
+    report.accepted += message.accepted;
+    report.duplicates.extend(message.duplicates.into_iter().map(|index| tags[index]));
+    report.rejected.extend(message.rejected.into_iter().map(|mut rejected| {
+        rejected.index = tags[rejected.index];
         rejected
     }));
-    Ok(())
 }

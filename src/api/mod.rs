@@ -3,7 +3,9 @@
 mod audit;
 mod dispatch_aggregator;
 mod geographic_breakdown;
+mod ingest_stream;
 
 pub use audit::{Audit, AuditEntry, AuditFilter, JournalHead, JournalStat, StreamEntry, Verification, verify_data};
 pub use dispatch_aggregator::{DispatchAggregator, Ingested};
 pub use geographic_breakdown::GeographicBreakdown;
+pub use ingest_stream::{IngestStream, Settled};

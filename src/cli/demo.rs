@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicU64;
-use std::sync::mpsc;
 use std::time::{Duration, Instant as Started};
 
 use ionveil::dispatch::{
@@ -17,7 +16,7 @@ use pollster::block_on;
 use serde::Serialize;
 
 use super::failure::Failure;
-use super::ingest::{Rejects, Summary, count_chunks};
+use super::ingest::{Rejects, Summary, count_rows};
 use super::journal::verification_for_people;
 use super::output::Output;
 use super::regions::regions_table;
@@ -99,17 +98,8 @@ fn ingest(ionveil: &IonVeil, org: &OrgId) -> Result<Summary, Failure> {
         rows.push(row);
         std::ops::ControlFlow::Continue(())
     })?;
-    let (sender, chunks) = mpsc::channel();
-    while !rows.is_empty() {
-        let rest = rows.split_off(rows.len().min(1_000));
-        // The receiver is right here.
-        let _ = sender.send(std::mem::replace(&mut rows, rest));
-    }
-    drop(sender);
     let mut summary = Summary::new();
-    let mut rejects = Rejects::to(None)?;
-    rejects.source = ROWS_NAME.into();
-    count_chunks(&aggregator, org, &chunks, &mut rejects, &mut summary, &mut |_| {})?;
+    count_rows(&aggregator, [rows], &mut Rejects::to(None)?, &mut summary, &mut || {})?;
     summary.took(started);
     Ok(summary)
 }

@@ -1,6 +1,6 @@
 //! `ionveil ingest`
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::ops::ControlFlow;
@@ -10,11 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::Instant;
 
-use ionveil::dispatch::{IngestBatch, IngestReport};
 use ionveil::domain::OrgId;
 use ionveil::ingest::{self, Mapping, Rejection, Row, Source};
-use ionveil::runtime::Reply;
-use ionveil::{DispatchAggregator, Error, Invalid};
+use ionveil::{DispatchAggregator, Error, IngestStream, Invalid, Settled};
 use pollster::block_on;
 use serde::Serialize;
 use serde_json::json;
@@ -97,12 +95,10 @@ pub(super) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<Exi
     }
 }
 
-/// Rows that go to the aggregator in one message.
-const CHUNK_ROWS: usize = 1_000;
+/// Rows that the reader hands over at a time.
+const CHUNK_ROWS: usize = 256;
 /// Chunks that the reader may be ahead of the aggregator.
 const CHUNKS_AHEAD: usize = 8;
-/// Messages that are on their way to disk at a time.
-const MESSAGES_UNDER_WAY: usize = 16;
 
 /// Reads one source on a thread of its own and counts its events; what was read before a failure stays counted.
 fn ingest_source(
@@ -119,11 +115,10 @@ fn ingest_source(
         let (sender, chunks) = mpsc::sync_channel(CHUNKS_AHEAD);
         let bytes_read = &bytes_read;
         let reader = scope.spawn(move || read_chunks(source, org, mapping, bytes_read, &sender));
-        let counted = count_chunks(aggregator, org, &chunks, rejects, summary, &mut |_| {
+        // When counting fails the channel is closed, and the reader stops.
+        let counted = count_rows(aggregator, chunks, rejects, summary, &mut || {
             progress.set(bytes_read.load(Ordering::Relaxed));
         });
-        // When counting failed the reader finds the channel closed and stops.
-        drop(chunks);
         let read = reader.join().map_err(|_| {
             let panicked = std::io::Error::other("the reader panicked");
             Error::Io { doing: format!("reading {source}"), source: panicked }
@@ -156,50 +151,38 @@ fn read_chunks(
 }
 
 /// Counts rows that are read already; also what `demo` does.
-pub(super) fn count_chunks(
+pub(super) fn count_rows(
     aggregator: &DispatchAggregator,
-    org: &OrgId,
-    chunks: &mpsc::Receiver<Vec<Row>>,
+    chunks: impl IntoIterator<Item = Vec<Row>>,
     rejects: &mut Rejects,
     summary: &mut Summary,
-    after_chunk: &mut dyn FnMut(u64),
+    after_chunk: &mut dyn FnMut(),
 ) -> Result<(), Failure> {
-    let mut under_way: VecDeque<(Vec<u64>, Reply<IngestReport>)> = VecDeque::new();
+    let mut stream = aggregator.ingest_stream();
     for chunk in chunks {
-        let mut lines = Vec::with_capacity(chunk.len());
-        let mut events = Vec::with_capacity(chunk.len());
         for Row { line, outcome } in chunk {
             summary.read += 1;
             match outcome {
-                Ok(event) => {
-                    lines.push(line);
-                    events.push(event);
-                }
+                Ok(event) => stream.push(line, event),
                 Err(rejection) => {
                     summary.reject("invalid");
                     rejects.row(&rejection)?;
                 }
             }
+            if stream.is_full() {
+                settle(&mut stream, rejects, summary)?;
+            }
         }
-        if under_way.len() == MESSAGES_UNDER_WAY {
-            settle(&mut under_way, rejects, summary)?;
-        }
-        under_way.push_back((lines, aggregator.send_batch(org, IngestBatch { events })));
-        after_chunk(summary.read);
+        after_chunk();
     }
-    while !under_way.is_empty() {
-        settle(&mut under_way, rejects, summary)?;
-    }
+    stream.flush();
+    while settle(&mut stream, rejects, summary)? {}
     Ok(())
 }
 
-fn settle(
-    under_way: &mut VecDeque<(Vec<u64>, Reply<IngestReport>)>,
-    rejects: &mut Rejects,
-    summary: &mut Summary,
-) -> Result<(), Failure> {
-    let Some((lines, reply)) = under_way.pop_front() else { return Ok(()) };
-    let report = block_on(reply).map_err(Error::from)?;
+/// Waits for the oldest message under way; false when there is none.
+fn settle(stream: &mut IngestStream<u64>, rejects: &mut Rejects, summary: &mut Summary) -> Result<bool, Failure> {
+    let Some(Settled { tags: lines, report }) = block_on(stream.settle())? else { return Ok(false) };
     summary.accepted += report.accepted as u64;
     summary.duplicates += report.duplicates.len() as u64;
     for rejected in report.rejected {
@@ -207,7 +190,7 @@ fn settle(
         summary.reject(reason);
         rejects.note(lines[rejected.index], reason, None, &rejected.because.to_invalid(), None)?;
     }
-    Ok(())
+    Ok(true)
 }
 
 impl Summary {

@@ -72,6 +72,14 @@ pub enum Error {
         /// The path.
         name: String,
     },
+    /// The path leads to a directory.
+    #[error("{name} is a directory, allowed: a file")]
+    NotAFile {
+        /// What the path was given as: `FILE` or `mapping`.
+        field: &'static str,
+        /// The path.
+        name: String,
+    },
     /// The operating system does not hand the file out, or stopped doing so.
     #[error("file {name} cannot be read: {source}")]
     Unreadable {
@@ -137,6 +145,9 @@ impl Error {
         match self {
             Error::Unreadable { .. } => None,
             Error::NotFound { field, name } => Some(Invalid::new(*field, name, "a file that exists")),
+            Error::NotAFile { field, name } => {
+                Some(Invalid::new(*field, format_args!("{name} (a directory)"), "a file"))
+            }
             Error::DamagedGzip { name, source } => {
                 Some(Invalid::new("FILE", format_args!("{name} ({source})"), "a whole gzip file"))
             }
@@ -149,6 +160,7 @@ impl Error {
     pub(super) fn open(field: &'static str, name: String, source: io::Error) -> Self {
         match source.kind() {
             io::ErrorKind::NotFound => Error::NotFound { field, name },
+            io::ErrorKind::IsADirectory => Error::NotAFile { field, name },
             _ => Error::Unreadable { name, source },
         }
     }

@@ -36,6 +36,9 @@ impl Source {
     pub(super) fn open(&self) -> Result<Box<dyn Read>, Error> {
         match self {
             Source::Stdin => Ok(Box::new(io::stdin().lock())),
+            Source::File(path) if path.is_dir() => {
+                Err(Error::open("FILE", self.to_string(), io::ErrorKind::IsADirectory.into()))
+            }
             Source::File(path) => match File::open(path) {
                 Ok(file) => Ok(Box::new(file)),
                 Err(source) => Err(Error::open("FILE", self.to_string(), source)),
@@ -233,7 +236,10 @@ mod tests {
         let missing = open(&directory.path().join("none"));
         assert_eq!((missing.kind(), missing.invalid().expect("invalid").field.as_str()), (Kind::Invalid, "FILE"));
         assert!(missing.to_string().ends_with("none does not exist"));
-        let unreadable = open(directory.path());
+        let folder = open(directory.path());
+        assert_eq!((folder.kind(), folder.invalid().expect("invalid").allowed.as_str()), (Kind::Invalid, "a file"));
+        // Its first page is never mapped, so that reading it fails, even for root.
+        let unreadable = open("/proc/self/mem".as_ref());
         assert_eq!((unreadable.kind(), unreadable.invalid()), (Kind::Unavailable, None));
         assert!(unreadable.to_string().contains("cannot be read: "), "{unreadable}");
         assert_eq!(Source::from(directory.path()).bytes_total(), None);

@@ -2,10 +2,9 @@
 
 use std::process::Stdio;
 
-use ionveil::Config;
+use ionveil::{Config, IonVeil};
 use serde_json::{Value, json};
 
-use crate::support;
 use crate::support::{Home, Ran, dispatch_json, dispatches_ndjson, keys};
 
 const ENTRY_KEYS: [&str; 11] = [
@@ -447,7 +446,7 @@ fn org_ids_may_be_anything_that_is_short_and_printable() {
 #[test]
 fn a_journal_that_another_process_holds_is_unavailable() {
     let home = three();
-    let holder = support::open(Config::at(home.data())).expect("the journal is free");
+    let holder = IonVeil::open(Config::at(home.data())).expect("the journal is free");
     let input = dispatches_ndjson("e", 1);
     for args in [
         &["journal", "stat"][..],

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ionveil::dispatch::{AggregationType, DispatchEvent, GetMetric, IngestBatch, Instant, Metric, RejectedBecause};
+use ionveil::dispatch::{
+    AggregationType, DispatchEvent, GetMetric, IngestBatch, IngestReport, Instant, Metric, RejectedBecause,
+};
 use ionveil::domain::{OrgId, TimeWindow, Timestamp};
 use ionveil::journal::{Hash, Position, StreamId};
-use ionveil::runtime::Limits;
+use ionveil::runtime::{Caller, Limits, Reply};
 use ionveil::{AuditFilter, Config, Ingested, IonVeil, Kind, blocking};
 use pollster::block_on;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support;
 use crate::support::{child, dispatch};
 
 const AT: &str = "2026-01-31T12:00:30Z";
@@ -27,7 +28,7 @@ fn event(id: &str) -> DispatchEvent {
 }
 
 fn in_memory() -> IonVeil {
-    support::open(Config::in_memory()).expect("memory")
+    IonVeil::open(Config::in_memory()).expect("memory")
 }
 
 fn count_question() -> GetMetric {
@@ -44,7 +45,7 @@ fn count(ionveil: &IonVeil) -> u64 {
 async fn whole_life() {
     let dir = TempDir::new().expect("a temporary directory");
     for life in 1..=2 {
-        let ionveil = support::open(Config::at(dir.path())).expect("the journal is free");
+        let ionveil = IonVeil::open(Config::at(dir.path())).expect("the journal is free");
         let aggregator = ionveil.dispatch_aggregator();
         let new = aggregator.ingest_event(event(&format!("e-{life}"))).await.expect("taken");
         assert_eq!(new, Ingested::Accepted);
@@ -122,7 +123,7 @@ fn without_async_every_service_is_offered_as_well() {
 #[test]
 fn several_instances_in_one_process_know_nothing_of_each_other() {
     let dir = TempDir::new().expect("a temporary directory");
-    let open = |name: &str| support::open(Config::at(dir.path().join(name))).expect("the journal is free");
+    let open = |name: &str| IonVeil::open(Config::at(dir.path().join(name))).expect("the journal is free");
     let (one, other) = (open("one"), open("other"));
     block_on(one.dispatch_aggregator().ingest_batch(vec![event("a"), event("b")])).expect("taken");
     block_on(other.dispatch_aggregator().ingest_batch(vec![event("a")])).expect("taken");
@@ -155,6 +156,12 @@ fn handles_on_many_threads_lose_and_double_nothing() {
     assert_eq!(ionveil.audit().stat().events, 150);
 }
 
+/// The message itself, as a host may send it.
+fn send(ionveil: &IonVeil, number: u64) -> Reply<IngestReport> {
+    let message = IngestBatch { events: vec![event(&format!("e-{number}"))] };
+    ionveil.dispatches().tell(org().as_str(), message, Caller::default())
+}
+
 #[test]
 fn after_shutdown_every_call_is_unavailable() {
     if !child::alone("embedding::after_shutdown_every_call_is_unavailable") {
@@ -163,9 +170,7 @@ fn after_shutdown_every_call_is_unavailable() {
     let dir = TempDir::new().expect("a temporary directory");
     let ionveil = IonVeil::open(Config::at(dir.path())).expect("the journal is free");
     let aggregator = ionveil.dispatch_aggregator();
-    let under_way: Vec<_> = (0..20)
-        .map(|number| aggregator.send_batch(&org(), IngestBatch { events: vec![event(&format!("e-{number}"))] }))
-        .collect();
+    let under_way: Vec<_> = (0..20).map(|number| send(&ionveil, number)).collect();
     assert!(block_on(ionveil.shutdown(TIMEOUT)), "what was accepted is drained");
     for reply in under_way {
         assert_eq!(block_on(reply).expect("it was accepted before").accepted, 1);
@@ -194,9 +199,10 @@ fn dropping_the_last_handle_shuts_down_as_well() {
     for life in 0..5u64 {
         let ionveil = IonVeil::open(Config::at(dir.path())).expect("the journal is free at once");
         let aggregator = ionveil.dispatch_aggregator();
+        let reply = send(&ionveil, life);
         drop(ionveil);
         // The aggregator is a handle too.
-        let reply = aggregator.send_batch(&org(), IngestBatch { events: vec![event(&format!("e-{life}"))] });
+        assert!(block_on(aggregator.get_watermark(&org())).expect("it still runs").is_some());
         drop(aggregator);
         assert_eq!(block_on(reply).expect("it was accepted before").accepted, 1);
     }
@@ -290,11 +296,9 @@ fn a_batch_of_several_orgs_reports_by_its_own_indices() {
 fn a_flood_is_refused_with_a_hint_and_nothing_accepted_is_lost() {
     let limits = Limits { threads: 1, entity_messages_max: 8, system_messages_max: 1_000 };
     let dir = TempDir::new().expect("a temporary directory");
-    let ionveil = support::open(Config::at(dir.path()).with_limits(limits)).expect("the journal is free");
+    let ionveil = IonVeil::open(Config::at(dir.path()).with_limits(limits)).expect("the journal is free");
     let aggregator = ionveil.dispatch_aggregator();
-    let replies: Vec<_> = (0..500)
-        .map(|number| aggregator.send_batch(&org(), IngestBatch { events: vec![event(&format!("e-{number}"))] }))
-        .collect();
+    let replies: Vec<_> = (0..500).map(|number| send(&ionveil, number)).collect();
     let mut accepted = Vec::new();
     let mut refused = 0;
     for (number, reply) in replies.into_iter().enumerate() {
@@ -346,7 +350,7 @@ fn who_acts_stands_in_the_audit_with_one_correlation() {
 #[test]
 fn a_clock_of_the_hosts_decides_what_now_is() {
     let clock = Arc::new(ionveil::runtime::ManualClock::new("2001-01-01T00:00:00Z".parse().expect("an instant")));
-    let ionveil = support::open(Config::in_memory().with_clock(Arc::clone(&clock) as _)).expect("memory");
+    let ionveil = IonVeil::open(Config::in_memory().with_clock(Arc::clone(&clock) as _)).expect("memory");
     let aggregator = blocking::DispatchAggregator::new(&ionveil);
     assert_eq!(aggregator.ingest_event(event("a")).expect_err("in the future").kind(), Kind::Invalid);
     clock.set(AT.parse().expect("an instant"));
@@ -366,4 +370,39 @@ fn handles_may_go_anywhere() {
     assert_is_a_handle::<ionveil::DispatchAggregator>();
     assert_is_a_handle::<ionveil::GeographicBreakdown>();
     assert_is_a_handle::<ionveil::Audit>();
+}
+
+/// Large events once made an ingest of its own crowd itself out of the journal's queue.
+#[test]
+fn a_stream_of_large_events_never_crowds_itself_out() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let ionveil = IonVeil::open(Config::at(dir.path())).expect("the journal is free");
+    let large = |number: u64| {
+        let mut event = event(&format!("e-{number}"));
+        event.metadata.insert("note".into(), json!("x".repeat(4 << 20)));
+        event
+    };
+    let mut stream = ionveil.dispatch_aggregator().ingest_stream();
+    let mut settled_tags = Vec::new();
+    for number in 0..24 {
+        stream.push(number, large(number));
+        while stream.is_full() {
+            let settled = block_on(stream.settle()).expect("there is room").expect("something is under way");
+            assert_eq!(settled.report.accepted, settled.tags.len());
+            settled_tags.extend(settled.tags);
+        }
+    }
+    stream.flush();
+    while let Some(settled) = block_on(stream.settle()).expect("there is room") {
+        settled_tags.extend(settled.tags);
+    }
+    assert_eq!(settled_tags, (0..24).collect::<Vec<_>>());
+    assert_eq!(count(&ionveil), 24);
+
+    let mut too_large = event("too-large");
+    too_large.metadata.insert("note".into(), json!("x".repeat(16 << 20)));
+    let refused =
+        block_on(ionveil.dispatch_aggregator().ingest_event(too_large)).expect_err("no event may be so large");
+    assert_eq!(refused.invalid().expect("it names the field").field, "metadata");
+    assert_eq!(count(&ionveil), 24);
 }

@@ -163,8 +163,8 @@ fn files_that_cannot_be_read_are_told_by_name() {
     let error = ingest_csv(&home, &["nowhere.csv"]).invalid("FILE", "nowhere.csv");
     assert!(error["message"].as_str().is_some_and(|message| message.contains("does not exist")), "{error}");
     std::fs::create_dir(home.path("dir")).expect("a directory");
-    let error = ingest_csv(&home, &["dir"]).error(3, "unavailable");
-    assert!(error["message"].as_str().is_some_and(|message| message.contains("dir cannot be read")), "{error}");
+    let error = ingest_csv(&home, &["dir"]).invalid("FILE", "dir (a directory)");
+    assert_eq!(error["allowed"], "a file");
     home.run(&["ingest", "--org", "sffd", "--mapping", "nowhere.toml", "-"]).invalid("mapping", "nowhere.toml");
     let file = home.file("good.csv", csv(&["good,2026-01-31 12:00:00,4,2.5,B01"]));
     let error = ingest_csv(&home, &["--rejects", "no/such/dir", &file]).invalid("rejects", "no/such/dir");

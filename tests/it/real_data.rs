@@ -14,7 +14,6 @@ use ionveil::ingest::{self, Mapping, Source};
 use ionveil::{Config, IonVeil, blocking};
 use serde_json::{Value, json};
 
-use crate::support;
 use crate::support::{Home, shuffle};
 
 const START: &str = "2000-01-01T00:00:00Z";
@@ -162,7 +161,7 @@ fn the_whole_file_matches_the_reference_twice_and_after_a_restart() {
     assert_close(metric("response_time", "avg", ""), &figures["overall"]["mean"], "mean");
     assert_close(metric("response_time", "p99", "region=B02"), &figures["by_region"]["B02"]["p99"], "B02 p99");
 
-    let open = || support::open(Config::at(home.data())).expect("the journal is free");
+    let open = || IonVeil::open(Config::at(home.data())).expect("the journal is free");
     let after_first = {
         let ionveil = open();
         assert_as_reference(&blocking::DispatchAggregator::new(&ionveil), &figures);
@@ -205,7 +204,7 @@ fn rows_in_any_order_give_the_same_answers() {
     .expect("a whole file");
     let latest: Timestamp = events.iter().map(|event| event.timestamp).max().expect("rows");
     let told = |events: Vec<DispatchEvent>| {
-        let ionveil = support::open(Config::in_memory()).expect("memory");
+        let ionveil = IonVeil::open(Config::in_memory()).expect("memory");
         let aggregator = blocking::DispatchAggregator::new(&ionveil);
         aggregator.set_retention(&org(), 0).expect("in range");
         let report = aggregator.ingest_batch(events).expect("taken");

@@ -81,7 +81,7 @@ fn writer() {
     let acks = Path::new(&dir).join("acks");
     let next = std::fs::read_to_string(&acks).unwrap_or_default().lines().count() as u64;
     let mut acks = OpenOptions::new().create(true).append(true).open(acks).expect("a file");
-    let ionveil = support::open(Config::at(Path::new(&dir).join("data"))).expect("the journal is free");
+    let ionveil = IonVeil::open(Config::at(Path::new(&dir).join("data"))).expect("the journal is free");
     let aggregator = blocking::DispatchAggregator::new(&ionveil);
     for number in next.. {
         let report = aggregator.ingest_batch(batch(number)).expect("taken");
@@ -109,7 +109,7 @@ fn whatever_was_acknowledged_outlives_a_kill() {
 
         let acks = std::fs::read_to_string(dir.path().join("acks")).expect("acknowledgements");
         let acknowledged = acks.lines().count();
-        let ionveil = support::open(Config::at(dir.path().join("data"))).expect("the journal is sound and free");
+        let ionveil = IonVeil::open(Config::at(dir.path().join("data"))).expect("the journal is sound and free");
         let verified = blocking::Audit::new(&ionveil).verify(None).expect("can be read");
         assert!(verified.ok, "round {round}: {verified:?}");
         let aggregator = blocking::DispatchAggregator::new(&ionveil);
@@ -123,7 +123,7 @@ fn whatever_was_acknowledged_outlives_a_kill() {
 #[test]
 fn answers_after_a_restart_are_those_from_before() {
     let dir = TempDir::new().expect("a temporary directory");
-    let open = || support::open(Config::at(dir.path())).expect("the journal is free");
+    let open = || IonVeil::open(Config::at(dir.path())).expect("the journal is free");
     let ask = |ionveil: &IonVeil| -> Value {
         let aggregator = blocking::DispatchAggregator::new(ionveil);
         let mut told = Vec::new();

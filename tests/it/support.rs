@@ -3,9 +3,8 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
-use ionveil::{Config, DispatchEvent, Error, IonVeil, Kind};
+use ionveil::DispatchEvent;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -160,27 +159,6 @@ impl std::fmt::Display for Ran {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Ran { what, code, stdout, stderr } = self;
         write!(f, "ionveil {what}\nended with {code}\n--- stdout\n{stdout}\n--- stderr\n{stderr}")
-    }
-}
-
-/// Opens an IonVeil in this process, where other tests start processes meanwhile: what is started has, until it becomes
-/// another program, copies of all files that are open here, and with them the lock of a journal that was just closed.
-/// That takes it less than a millisecond, so this tries again for a while. Tests about the lock itself run [`alone`].
-///
-/// [`alone`]: child::alone
-pub(crate) fn open(config: Config) -> Result<IonVeil, Error> {
-    let deadline = Instant::now() + Duration::from_secs(2);
-    loop {
-        match IonVeil::open(config.clone()) {
-            // sled has a lock of its own on the same files.
-            Err(error) if error.to_string().contains("lock") || error.kind() == Kind::Unavailable => {
-                if Instant::now() > deadline {
-                    return Err(error);
-                }
-                std::thread::yield_now();
-            }
-            opened => return opened,
-        }
     }
 }
 

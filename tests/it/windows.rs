@@ -37,7 +37,7 @@ impl World {
     fn new() -> Self {
         let limits = Limits { threads: 1, ..Limits::default() };
         let config = Config::in_memory().with_clock(Arc::new(ManualClock::new(at(NOW)))).with_limits(limits);
-        let ionveil = support::open(config).expect("memory");
+        let ionveil = IonVeil::open(config).expect("memory");
         let aggregator = blocking::DispatchAggregator::new(&ionveil);
         aggregator.set_retention(&org(), 0).expect("in range");
         World { ionveil, aggregator }

@@ -6,7 +6,7 @@ use super::command::{IngestBatch, IngestReport, Rejected, RejectedBecause, SetRe
 use super::dispatch_event::DispatchEvent;
 use super::event::{DispatchRecorded, Event, RetentionSet};
 use super::state::{Dispatches, earliest_kept};
-use super::{FUTURE_TOLERANCE_MINUTES, RETENTION_HOURS_MAX};
+use super::{FUTURE_TOLERANCE_MINUTES, METADATA_BYTES_MAX, RETENTION_HOURS_MAX};
 use crate::domain::{MICROS_PER_MINUTE, Severity, Timestamp};
 use crate::error::{Error, Invalid};
 use crate::runtime::{Command, Decision, Given};
@@ -60,8 +60,8 @@ impl<'a> Batch<'a> {
     }
 
     fn take(&mut self, index: usize, event: DispatchEvent) {
-        let severity = match event.check().and_then(|()| Severity::new(event.severity)) {
-            Ok(severity) => severity,
+        let event = match checked(event) {
+            Ok(event) => event,
             Err(invalid) => return self.reject(index, RejectedBecause::Invalid(invalid)),
         };
         let timestamp = event.timestamp;
@@ -78,7 +78,7 @@ impl<'a> Batch<'a> {
         self.new_ids.insert(event.event_id.clone(), timestamp);
         self.watermark = self.watermark.max(Some(timestamp));
         self.report.accepted += 1;
-        self.accepted.push(Event::Recorded(recorded(event, severity)));
+        self.accepted.push(Event::Recorded(event));
     }
 
     /// What an earlier event of this very batch makes forgotten counts no more, as if it had come in a batch of its own.
@@ -92,8 +92,18 @@ impl<'a> Batch<'a> {
     }
 }
 
-fn recorded(event: DispatchEvent, severity: Severity) -> DispatchRecorded {
-    DispatchRecorded {
+/// The event as it would be recorded, if every field is in range.
+fn checked(mut event: DispatchEvent) -> Result<DispatchRecorded, Invalid> {
+    event.check()?;
+    let severity = Severity::new(event.severity)?;
+    let metadata = std::mem::take(&mut event.metadata);
+    let metadata = (!metadata.is_empty()).then(|| serde_json::Value::Object(metadata).to_string());
+    let metadata_bytes = metadata.as_ref().map_or(0, String::len);
+    if metadata_bytes > METADATA_BYTES_MAX {
+        let allowed = format!("at most {METADATA_BYTES_MAX} bytes as JSON");
+        return Err(Invalid::new("metadata", format_args!("{metadata_bytes} bytes"), allowed));
+    }
+    Ok(DispatchRecorded {
         sla_met: event.sla_met(),
         timestamp: event.timestamp,
         severity,
@@ -102,10 +112,10 @@ fn recorded(event: DispatchEvent, severity: Severity) -> DispatchRecorded {
         distance_km: event.distance_km + 0.0,
         status: event.status,
         location: event.latitude.zip(event.longitude),
-        metadata: (!event.metadata.is_empty()).then(|| serde_json::Value::Object(event.metadata).to_string()),
+        metadata,
         event_id: event.event_id,
         dispatch_id: event.dispatch_id,
         region: event.region,
         unit_type: event.unit_type,
-    }
+    })
 }

@@ -33,6 +33,8 @@ use ionveil_journal::StreamKind;
 
 /// The clock may be this far behind an event's own time; what is later is rejected as `in_future`.
 pub const FUTURE_TOLERANCE_MINUTES: i64 = 5;
+/// Most bytes of an event's metadata as JSON: what the journal takes as one event, less room for everything else of it.
+pub const METADATA_BYTES_MAX: usize = ionveil_journal::Append::EVENT_BYTES_MAX - (64 << 10);
 /// What an org keeps until it is told otherwise.
 pub const RETENTION_HOURS_DEFAULT: u32 = 24;
 /// The longest retention that is not for ever: 10,000 years, all that a timestamp spans.

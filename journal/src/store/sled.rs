@@ -45,6 +45,11 @@ impl SledStore {
     /// Opens or creates the store in `dir`.
     pub(crate) fn open(dir: &Path, guards: Guards) -> Result<Self, Error> {
         let log_path = dir.join("db");
+        // sled writes its settings in two goes, before its log. Killed in between, it would not open any more.
+        if !log_path.exists() && dir.join("conf").exists() {
+            fs::remove_file(dir.join("conf"))
+                .map_err(|error| Error::io("removing the settings of a start that was cut short", error))?;
+        }
         if guards.fdatasync && log_path.exists() {
             File::open(&log_path)
                 .and_then(|log| log.sync_data())

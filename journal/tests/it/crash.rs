@@ -189,6 +189,19 @@ fn ten_kills_amid_writing_lose_nothing_acknowledged() {
     assert_eq!(acknowledged(&acks).len() as u64, PRODUCERS, "all producers took part");
 }
 
+/// sled writes its settings in two goes; a start killed between them left a journal that no start could open.
+#[test]
+fn settings_that_a_killed_first_start_left_half_written_are_written_anew() {
+    let dir = tempfile::tempdir().expect("a directory");
+    drop(LocalJournal::open(dir.path()).expect("opens"));
+    let conf = dir.path().join("sled/conf");
+    let whole = std::fs::read(&conf).expect("sled's settings");
+    std::fs::remove_file(dir.path().join("sled/db")).expect("sled's log, which comes after the settings");
+    std::fs::write(&conf, &whole[..whole.len() - 4]).expect("settings without their checksum");
+    drop(LocalJournal::open(dir.path()).expect("opens as if for the first time"));
+    assert_eq!(std::fs::read(&conf).expect("sled's settings"), whole);
+}
+
 #[test]
 fn a_first_start_that_is_killed_can_be_repeated() {
     // From the first file to the last: whatever was there when the process died, the next start copes with it.

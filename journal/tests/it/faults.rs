@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ionveil_journal::{
     Append, Error, Head, Journal, LocalJournal, OnOutcome, Outcome, Position, QUEUE_BYTES_MAX, Sequence, Written,
@@ -326,7 +326,17 @@ fn closing_and_opening_again_at_once_always_works() {
 fn sleds_own_lock_is_waited_for_but_not_for_ever() {
     let dir = tempfile::tempdir().expect("a directory");
     drop(LocalJournal::open(dir.path()).expect("opens"));
-    let foreign = sled::Config::new().path(dir.path().join("sled")).segment_size(4 << 20).open().expect("opens");
+    // Other tests start processes meanwhile, which share the closed file for a moment.
+    let config = sled::Config::new().path(dir.path().join("sled")).segment_size(4 << 20);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let foreign = loop {
+        match config.open() {
+            Ok(db) => break db,
+            Err(error) if Instant::now() < deadline => drop(error),
+            Err(error) => panic!("{error}"),
+        }
+        std::thread::yield_now();
+    };
     let refused = LocalJournal::open(dir.path()).err().expect("sled is open elsewhere");
     assert!(matches!(refused, Error::Held { .. }), "{refused}");
     std::thread::scope(|scope| {

@@ -1,0 +1,135 @@
+//! Many dispatches on their way to disk at once, within a bound.
+
+use std::collections::{HashMap, VecDeque};
+
+use ionveil_actors::dispatch::{DispatchEvent, IngestBatch, IngestReport};
+use ionveil_actors::domain::OrgId;
+use ionveil_actors::runtime::Reply;
+use serde_json::Value;
+
+use crate::error::Error;
+use crate::instance::IonVeil;
+
+/// Events of one message at most, so that no single one holds an entity for long.
+const MESSAGE_EVENTS_MAX: usize = 1_000;
+/// A message is sent when it has grown to this, whatever the number of its events.
+const MESSAGE_BYTES_MAX: usize = 1 << 20;
+/// What is under way at a time: half of what the journal's queue takes, so that a stream never crowds itself out.
+const UNDER_WAY_BYTES_MAX: usize = ionveil_journal::QUEUE_BYTES_MAX / 2;
+/// Messages under way at a time.
+const UNDER_WAY_MAX: usize = 16;
+
+/// Takes in events one by one, sends them in messages per org, keeps several of those under way, and gives back what
+/// became of each in the order in which they were sent. Every event carries a tag of the caller's, such as its line.
+///
+/// Push events; whenever [`IngestStream::is_full`] says so, settle; at the end [`IngestStream::flush`] and settle until
+/// nothing is left. What is dropped unsettled may have been counted.
+pub struct IngestStream<T> {
+    ionveil: IonVeil,
+    filling: HashMap<OrgId, Filling<T>>,
+    under_way: VecDeque<UnderWay<T>>,
+    under_way_bytes: usize,
+}
+
+struct Filling<T> {
+    tags: Vec<T>,
+    events: Vec<DispatchEvent>,
+    bytes: usize,
+}
+
+struct UnderWay<T> {
+    tags: Vec<T>,
+    bytes: usize,
+    reply: Reply<IngestReport>,
+}
+
+/// One message that is done: indices in the report are those of the tags.
+#[derive(Debug)]
+pub struct Settled<T> {
+    /// The tags of the message's events.
+    pub tags: Vec<T>,
+    /// What became of them. What was accepted is on disk.
+    pub report: IngestReport,
+}
+
+impl<T> IngestStream<T> {
+    pub(super) fn new(ionveil: &IonVeil) -> Self {
+        let (filling, under_way) = (HashMap::new(), VecDeque::new());
+        IngestStream { ionveil: ionveil.clone(), filling, under_way, under_way_bytes: 0 }
+    }
+
+    /// Takes one event in. It may be sent now or with later ones.
+    pub fn push(&mut self, tag: T, event: DispatchEvent) {
+        let filling = match self.filling.get_mut(&event.org_id) {
+            Some(filling) => filling,
+            None => self.filling.entry(event.org_id.clone()).or_default(),
+        };
+        filling.bytes += stored_len(&event);
+        filling.tags.push(tag);
+        filling.events.push(event);
+        if filling.events.len() == MESSAGE_EVENTS_MAX || filling.bytes >= MESSAGE_BYTES_MAX {
+            let org = filling.events[0].org_id.clone();
+            let full = std::mem::take(filling);
+            self.send(&org, full);
+        }
+    }
+
+    /// Whether so much is under way that the caller should settle before it pushes more.
+    pub fn is_full(&self) -> bool {
+        self.under_way.len() >= UNDER_WAY_MAX || self.under_way_bytes >= UNDER_WAY_BYTES_MAX
+    }
+
+    /// Sends what is waiting to be sent with later events.
+    pub fn flush(&mut self) {
+        for (org, filling) in std::mem::take(&mut self.filling) {
+            if !filling.events.is_empty() {
+                self.send(&org, filling);
+            }
+        }
+    }
+
+    /// Waits until the oldest message under way is done; `None` when there is none.
+    ///
+    /// # Errors
+    /// `overloaded`, `unavailable`, `corrupt`: then some of that message's events may have been counted. Sending them again
+    /// is safe.
+    pub async fn settle(&mut self) -> Result<Option<Settled<T>>, Error> {
+        let Some(UnderWay { tags, bytes, reply }) = self.under_way.pop_front() else { return Ok(None) };
+        let report = reply.await;
+        self.under_way_bytes -= bytes;
+        Ok(Some(Settled { tags, report: report? }))
+    }
+
+    fn send(&mut self, org: &OrgId, filling: Filling<T>) {
+        let Filling { tags, events, bytes } = filling;
+        let caller = self.ionveil.caller.clone();
+        let reply = self.ionveil.inner.dispatches.tell(org.as_str(), IngestBatch { events }, caller);
+        self.under_way_bytes += bytes;
+        self.under_way.push_back(UnderWay { tags, bytes, reply });
+    }
+}
+
+impl<T> Default for Filling<T> {
+    fn default() -> Self {
+        Filling { tags: Vec::new(), events: Vec::new(), bytes: 0 }
+    }
+}
+
+/// Bytes that an event takes up in the journal, about.
+fn stored_len(event: &DispatchEvent) -> usize {
+    const ENVELOPE_AND_NUMBERS: usize = 200;
+    let texts = [&event.event_id, &event.dispatch_id, &event.region, &event.unit_type];
+    let metadata: usize = event.metadata.iter().map(|(name, value)| name.len() + json_len(value)).sum();
+    ENVELOPE_AND_NUMBERS + texts.iter().map(|text| text.len()).sum::<usize>() + metadata
+}
+
+fn json_len(value: &Value) -> usize {
+    const PUNCTUATION: usize = 4;
+    PUNCTUATION
+        + match value {
+            Value::Null | Value::Bool(_) | Value::Number(_) => 8,
+            Value::String(text) => text.len(),
+            Value::Array(values) => values.iter().map(json_len).sum(),
+            Value::Object(members) => members.iter().map(|(name, value)| name.len() + json_len(value)).sum(),
+        }
+}
