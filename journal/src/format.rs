@@ -172,12 +172,20 @@ impl<'a> Block<'a> {
 pub(crate) struct Frames<'a> {
     rest: &'a [u8],
     position: Position,
+    /// Frames of other streams are passed over, unchecked.
+    only: Option<&'a str>,
 }
 
 impl<'a> Frames<'a> {
     /// The frames of a body that begins at `position`.
     pub(crate) fn new(body: &'a [u8], position: Position) -> Self {
-        Frames { rest: body, position }
+        Frames { rest: body, position, only: None }
+    }
+
+    /// Those frames of a body that are of one stream. Whether one of them was missed for damage the caller sees by the
+    /// sequences.
+    pub(crate) fn of_stream(body: &'a [u8], position: Position, stream: &'a str) -> Self {
+        Frames { only: Some(stream), ..Frames::new(body, position) }
     }
 
     /// Where the next frame belongs.
@@ -185,7 +193,8 @@ impl<'a> Frames<'a> {
         self.position
     }
 
-    fn take(&mut self) -> Result<&'a [u8], Damage> {
+    /// The next frame's record, unless it is passed over.
+    fn take(&mut self) -> Result<Option<&'a [u8]>, Damage> {
         let position = self.position;
         let damage = |problem: &str| Damage { position, problem: problem.into() };
         let mut prefix = Reader { rest: self.rest };
@@ -196,13 +205,22 @@ impl<'a> Frames<'a> {
         let Some((record, rest)) = prefix.rest.split_at_checked(len) else {
             return Err(damage("the record is cut, or its length is damaged"));
         };
+        self.rest = rest;
+        self.position = self.position.plus(1);
+        if self.only.is_some_and(|stream| !is_of_stream(record, stream)) {
+            return Ok(None);
+        }
         if crc32fast::hash(record) != checksum {
             return Err(damage("the record's checksum does not fit"));
         }
-        self.rest = rest;
-        self.position = self.position.plus(1);
-        Ok(record)
+        Ok(Some(record))
     }
+}
+
+/// Whether the bytes of a record have the stream's address where it belongs.
+fn is_of_stream(record: &[u8], stream: &str) -> bool {
+    let address = record.get(RECORD_FIXED_LEN..).and_then(|rest| rest.split_at_checked(2));
+    address.is_some_and(|(len, rest)| len == (stream.len() as u16).to_le_bytes() && rest.starts_with(stream.as_bytes()))
 }
 
 impl<'a> Iterator for Frames<'a> {
@@ -210,18 +228,27 @@ impl<'a> Iterator for Frames<'a> {
     type Item = Result<(&'a [u8], Record<'a>), Damage>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.rest.is_empty() {
-            return None;
+        while !self.rest.is_empty() {
+            let position = self.position;
+            let bytes = match self.take() {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => continue,
+                Err(damage) => {
+                    // Where the next frame begins is not known any more.
+                    self.rest = &[];
+                    return Some(Err(damage));
+                }
+            };
+            return Some(match parse_record(bytes) {
+                Some(record) if record.position == position => Ok((bytes, record)),
+                Some(record) => {
+                    let problem = format!("the record stored here is that of position {}", record.position);
+                    Err(Damage { position, problem })
+                }
+                None => Err(Damage { position, problem: "the record cannot be read".into() }),
+            });
         }
-        let position = self.position;
-        Some(self.take().and_then(|bytes| match parse_record(bytes) {
-            Some(record) if record.position == position => Ok((bytes, record)),
-            Some(record) => {
-                let problem = format!("the record stored here is that of position {}", record.position);
-                Err(Damage { position, problem })
-            }
-            None => Err(Damage { position, problem: "the record cannot be read".into() }),
-        }))
+        None
     }
 }
 

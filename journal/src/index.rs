@@ -9,8 +9,12 @@ use crate::position::{Position, Sequence};
 use crate::stream_id::StreamId;
 
 /// Of each stream its head, its writer, and the blocks it lies in.
+///
+/// Small, since it grows with the history: 8 bytes a block, and 8 bytes for each stream that a block holds events of.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
+    /// The first position of each block, in order; a record in parts counts as one block.
+    blocks: Vec<Position>,
     streams: HashMap<StreamId, StreamEntry>,
 }
 
@@ -20,8 +24,20 @@ pub(crate) struct StreamEntry {
     /// The last event's id.
     pub(crate) head_id: Uuid,
     pub(crate) epoch: u32,
-    /// The first position of each block that holds events of the stream, and the first of the stream's sequences there.
-    blocks: Vec<(Position, Sequence)>,
+    blocks: Vec<InBlock>,
+}
+
+/// A block that holds events of a stream.
+#[derive(Debug, Clone, Copy)]
+struct InBlock {
+    /// Its place in [`Index::blocks`].
+    number: u32,
+    /// The first of the stream's sequences in it; those beyond four billion count as that, and are found by reading on.
+    first: u32,
+}
+
+fn low(sequence: Sequence) -> u32 {
+    u32::try_from(sequence.get()).unwrap_or(u32::MAX)
 }
 
 /// Of an event, what the index looks at.
@@ -72,18 +88,31 @@ impl Index {
         entry.head = sequence;
         entry.head_id = id;
         entry.epoch = entry.epoch.max(epoch);
-        if entry.blocks.last().is_none_or(|&(last, _)| last != block) {
-            entry.blocks.push((block, sequence));
+        if self.blocks.last() != Some(&block) {
+            self.blocks.push(block);
+        }
+        let number = u32::try_from(self.blocks.len() - 1).expect("memory ends before four billion blocks");
+        if entry.blocks.last().is_none_or(|last| last.number != number) {
+            entry.blocks.push(InBlock { number, first: low(sequence) });
         }
         Ok(())
+    }
+
+    /// The first position of the block that holds `position`.
+    pub(crate) fn block_holding(&self, position: Position) -> Position {
+        match self.blocks.partition_point(|&first| first <= position) {
+            0 => position,
+            after => self.blocks[after - 1],
+        }
     }
 
     /// The blocks that can hold the stream's events `from` to `to`, in order.
     pub(crate) fn blocks_of(&self, stream: &str, from: Sequence, to: Sequence) -> Vec<Position> {
         let Some(entry) = self.get(stream) else { return Vec::new() };
-        let begin = entry.blocks.partition_point(|&(_, first)| first <= from).saturating_sub(1);
-        let end = entry.blocks.partition_point(|&(_, first)| first <= to);
-        entry.blocks[begin.min(end)..end].iter().map(|&(block, _)| block).collect()
+        let begin = entry.blocks.partition_point(|block| block.first <= low(from) && block.first < u32::MAX);
+        let end = entry.blocks.partition_point(|block| block.first <= low(to));
+        let blocks = &entry.blocks[begin.saturating_sub(1).min(end)..end];
+        blocks.iter().map(|block| self.blocks[block.number as usize]).collect()
     }
 
     /// All streams, by address.

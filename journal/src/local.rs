@@ -18,7 +18,7 @@ use crate::blocks::{Walk, read_block};
 use crate::chain::Hash;
 use crate::directory::{Directory, Head, HeadCheckpoint, Lock};
 use crate::error::{Damage, Error};
-use crate::format::{BlockKey, Frames, GroupEncoder};
+use crate::format::{Frames, GroupEncoder};
 use crate::index::{Index, Noted, StreamSummary};
 use crate::journal::{Journal, OnDurable, OnOutcome, OnRecord, Stat};
 use crate::position::{Position, Sequence};
@@ -201,7 +201,7 @@ impl Journal for LocalJournal {
         }
         let store = self.shared.store()?;
         // The block that holds `from` may begin before it.
-        let first = block_holding(store.as_ref(), from)?;
+        let first = self.shared.durable().index.block_holding(from);
         Walk::between(first, to).run(store.as_ref(), &mut |_, _, record| {
             if record.position > to {
                 return Ok(ControlFlow::Break(()));
@@ -279,9 +279,9 @@ impl Shared {
         let mut at = Position::FIRST;
         for first in blocks {
             let flow = read_block(store.as_ref(), first, |header, body| -> Result<ControlFlow<()>, Damage> {
-                for frame in Frames::new(body, header.key.position) {
+                for frame in Frames::of_stream(body, header.key.position, stream) {
                     let (_, record) = frame?;
-                    if record.stream != stream || record.sequence < next {
+                    if record.sequence < next {
                         continue;
                     }
                     if record.sequence > last {
@@ -310,19 +310,6 @@ impl Shared {
     }
 }
 
-/// The first position of the block that holds `position`, which is at most the head's.
-fn block_holding(store: &dyn Store, position: Position) -> Result<Position, Error> {
-    let mut first = position;
-    let mut found = false;
-    while !found && first > Position::FIRST {
-        store.read(BlockKey::first(first), &mut |_| found = true)?;
-        if !found {
-            first = Position::new(first.get() - 1);
-        }
-    }
-    Ok(first)
-}
-
 /// Reads all blocks, checks them as far as one pass can without hashing every event, and builds the index.
 fn load(store: &dyn Store, checkpoint: Head) -> Result<Durable, Error> {
     let (mut index, mut walk) = index_of(store)?;
@@ -343,7 +330,7 @@ fn load(store: &dyn Store, checkpoint: Head) -> Result<Durable, Error> {
     }
     let position = Position::new(walk.next.get() - 1);
     let head = Head { position, hash: walk.hash.unwrap_or_default() };
-    check_against(store, head, checkpoint)?;
+    check_against(store, &index, head, checkpoint)?;
     Ok(Durable { index, head, blocks: walk.blocks })
 }
 
@@ -359,7 +346,7 @@ fn index_of(store: &dyn Store) -> Result<(Index, Walk), Error> {
 }
 
 /// A journal that is behind its checkpoint, or that has another past there, is not the one that was written (I-6).
-fn check_against(store: &dyn Store, head: Head, checkpoint: Head) -> Result<(), Error> {
+fn check_against(store: &dyn Store, index: &Index, head: Head, checkpoint: Head) -> Result<(), Error> {
     if checkpoint.position > head.position {
         let problem = format!(
             "the journal ends here, but the head checkpoint is at position {}: events are missing",
@@ -369,7 +356,7 @@ fn check_against(store: &dyn Store, head: Head, checkpoint: Head) -> Result<(), 
     }
     let mut hash = head.hash;
     if checkpoint.position < head.position && checkpoint.position > Position::NONE {
-        let first = block_holding(store, checkpoint.position)?;
+        let first = index.block_holding(checkpoint.position);
         hash = read_block(store, first, |header, body| {
             let count = checkpoint.position.get() - first.get() + 1;
             let records = Frames::new(body, first).take(count as usize);
