@@ -2,11 +2,14 @@
 
 use std::ops::ControlFlow;
 
+use tokio::sync::watch;
+
 use crate::directory::Head;
 use crate::error::Error;
 use crate::index::StreamSummary;
 use crate::position::{Position, Sequence};
 use crate::record::{Append, Outcome, Record};
+use crate::snapshot::{Fold, SnapshotCriteria, StateSnapshot};
 use crate::stream_id::StreamId;
 use crate::verify::{VerifyProgress, VerifyReport};
 
@@ -61,6 +64,38 @@ pub trait Journal: Send + Sync + 'static {
     /// # Errors
     /// When the store cannot be read, or an event on the way is damaged.
     fn read_all(&self, from: Position, to: Position, visit: &mut OnRecord<'_>) -> Result<(), Error>;
+
+    /// A view of the end of what is durable, which changes as the journal grows and ends when it is closed. What
+    /// [`crate::Subscription`] waits for.
+    ///
+    /// # Errors
+    /// When the journal is closed.
+    fn watch_head(&self) -> Result<watch::Receiver<Head>, Error>;
+
+    /// Stores a copy of a state, in place of one of the same stream, fold and sequence. Not synced: it may be lost, and is
+    /// made anew then.
+    ///
+    /// # Errors
+    /// When its sequence is not durable, it is too large, or the store cannot be written.
+    fn save_snapshot(&self, snapshot: &StateSnapshot) -> Result<(), Error>;
+
+    /// The latest snapshot of a stream that this fold made and that meets the criteria. One that cannot be used is passed
+    /// over with a warning.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn latest_snapshot(
+        &self,
+        stream: &StreamId,
+        fold: Fold,
+        criteria: &SnapshotCriteria,
+    ) -> Result<Option<StateSnapshot>, Error>;
+
+    /// Deletes the snapshots of a stream that meet the criteria, whatever fold made them, and says how many.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    fn delete_snapshots(&self, stream: &StreamId, criteria: &SnapshotCriteria) -> Result<u64, Error>;
 
     /// Every stream with its length, by address.
     fn streams(&self) -> Vec<StreamSummary>;

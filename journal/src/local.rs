@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, mpsc};
 use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::blocks::{Walk, read_block};
@@ -23,6 +24,7 @@ use crate::index::{Index, Noted, StreamSummary};
 use crate::journal::{Journal, OnDurable, OnOutcome, OnRecord, Stat};
 use crate::position::{Position, Sequence};
 use crate::record::{Append, Outcome, Record, Written};
+use crate::snapshot::{self, Fold, SnapshotCriteria, StateSnapshot};
 use crate::store::{Guards, MemoryStore, SledStore, Store};
 use crate::stream_id::StreamId;
 use crate::verify::{VerifyProgress, VerifyReport, verify_store};
@@ -46,6 +48,8 @@ struct Shared {
     store: RwLock<Option<Arc<dyn Store>>>,
     checkpoint: Option<HeadCheckpoint>,
     durable: RwLock<Durable>,
+    /// Says how far the journal is; `None` once closed.
+    head: Mutex<Option<watch::Sender<Head>>>,
     waiting_bytes: AtomicUsize,
     /// The first failure of the store. From then on nothing is acknowledged.
     poisoned: Mutex<Option<String>>,
@@ -129,6 +133,7 @@ impl LocalJournal {
             engine: store.name(),
             store: RwLock::new(Some(Arc::clone(&store))),
             checkpoint,
+            head: Mutex::new(Some(watch::Sender::new(durable.head))),
             durable: RwLock::new(durable),
             waiting_bytes: AtomicUsize::new(0),
             poisoned: Mutex::new(None),
@@ -210,11 +215,35 @@ impl Journal for LocalJournal {
         })
     }
 
+    fn watch_head(&self) -> Result<watch::Receiver<Head>, Error> {
+        locked(&self.shared.head).as_ref().map(watch::Sender::subscribe).ok_or(Error::Closed)
+    }
+
+    fn save_snapshot(&self, snapshot: &StateSnapshot) -> Result<(), Error> {
+        let head = self.stream_head(&snapshot.stream).map_or(Sequence::NONE, |(head, _)| head);
+        snapshot::save(self.shared.store()?.as_ref(), snapshot, head)
+    }
+
+    fn latest_snapshot(
+        &self,
+        stream: &StreamId,
+        fold: Fold,
+        criteria: &SnapshotCriteria,
+    ) -> Result<Option<StateSnapshot>, Error> {
+        let head = self.stream_head(stream).map_or(Sequence::NONE, |(head, _)| head);
+        snapshot::latest(self.shared.store()?.as_ref(), stream, fold, criteria, head)
+    }
+
+    fn delete_snapshots(&self, stream: &StreamId, criteria: &SnapshotCriteria) -> Result<u64, Error> {
+        snapshot::delete(self.shared.store()?.as_ref(), stream, criteria)
+    }
+
     fn streams(&self) -> Vec<StreamSummary> {
         self.shared.durable().index.summaries()
     }
 
     fn stat(&self) -> Stat {
+        let store = self.shared.store().ok();
         let durable = self.shared.durable();
         Stat {
             engine: self.shared.engine,
@@ -222,8 +251,8 @@ impl Journal for LocalJournal {
             blocks: durable.blocks,
             streams: durable.index.len() as u64,
             head: durable.head,
-            bytes_on_disk: self.shared.store().map_or(0, |store| store.bytes()),
-            snapshots: 0,
+            bytes_on_disk: store.as_ref().map_or(0, |store| store.bytes()),
+            snapshots: store.map_or(0, |store| snapshot::count(store.as_ref()).unwrap_or_default()),
         }
     }
 
@@ -247,6 +276,7 @@ impl Journal for LocalJournal {
         {
             tracing::warn!(%error, "the head checkpoint could not be synced");
         }
+        drop(locked(&self.shared.head).take());
         // The store first: who gets the lock finds it closed.
         drop(self.shared.store.write().unwrap_or_else(PoisonError::into_inner).take());
         drop(locked(&self.shared.lock).take());
@@ -535,6 +565,10 @@ impl<'a> Group<'a> {
                 // The events are durable; only the witness of their end is late.
                 tracing::warn!(%error, "the head checkpoint could not be written");
             }
+        }
+        // Before the answers: who has been told of an event finds it when following the journal.
+        if let Some(watched) = locked(&shared.head).as_ref() {
+            watched.send_if_modified(|seen| std::mem::replace(seen, head) != head);
         }
         for answer in answers {
             answer.give(|outcome| outcome, Ok(head));

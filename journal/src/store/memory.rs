@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{BlockKey, Store};
+use super::{BlockKey, SideChange, Store};
 use crate::error::Error;
 
 /// An empty store in memory.
@@ -13,6 +13,7 @@ use crate::error::Error;
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     blocks: Mutex<BTreeMap<BlockKey, Arc<[u8]>>>,
+    side: Mutex<BTreeMap<Vec<u8>, Arc<[u8]>>>,
 }
 
 impl MemoryStore {
@@ -54,6 +55,26 @@ impl Store for MemoryStore {
         for key in keys {
             blocks.remove(key);
         }
+        Ok(())
+    }
+
+    fn change_side(&self, changes: Vec<SideChange>) -> Result<(), Error> {
+        let mut side = self.side.lock().unwrap_or_else(PoisonError::into_inner);
+        for change in changes {
+            match change {
+                SideChange::Put(key, value) => side.insert(key, value.into()),
+                SideChange::Remove(key) => side.remove(&key),
+            };
+        }
+        Ok(())
+    }
+
+    fn scan_side(&self, prefix: &[u8], visit: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), Error> {
+        let side = self.side.lock().unwrap_or_else(PoisonError::into_inner);
+        let entries = side.range(prefix.to_vec()..).take_while(|(key, _)| key.starts_with(prefix));
+        let entries: Vec<_> = entries.map(|(key, value)| (key.clone(), Arc::clone(value))).collect();
+        drop(side);
+        entries.iter().for_each(|(key, value)| visit(key, value));
         Ok(())
     }
 

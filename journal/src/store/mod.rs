@@ -12,6 +12,15 @@ pub(crate) use self::sled::{Guards, SledStore, sync_dir};
 use crate::error::Error;
 pub use crate::format::BlockKey;
 
+/// A change of the side map. Values are no larger than blocks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SideChange {
+    /// Stores a value under a key, new or not.
+    Put(Vec<u8>, Vec<u8>),
+    /// Removes a key, if it is there.
+    Remove(Vec<u8>),
+}
+
 /// An ordered map of blocks with atomic, durable commits.
 pub trait Store: Send + Sync + 'static {
     /// What the engine is called in `journal stat`.
@@ -41,6 +50,23 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// When a write or a sync fails.
     fn remove(&self, keys: &[BlockKey]) -> Result<(), Error>;
+
+    /// Changes the side map, which holds what can be made anew: all changes or none, durable some time later. A store may
+    /// do without a side map, as this default does: then nothing is kept.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    fn change_side(&self, _changes: Vec<SideChange>) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Hands each entry of the side map whose key begins with `prefix` to `visit`, in the order of the keys.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn scan_side(&self, _prefix: &[u8], _visit: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// Bytes taken up, of the disk or of memory.
     fn bytes(&self) -> u64;

@@ -14,11 +14,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::{BlockKey, Store};
+use super::{BlockKey, SideChange, Store};
 use crate::error::{Damage, Error};
 use crate::format::SLED_SEGMENT_LEN;
 use crate::position::Position;
 
+/// The tree of what can be made anew; blocks are in the default tree.
+const SIDE_TREE: &str = "side";
 /// sled's cache of pages. Its default of 1 GiB grows with the data.
 const CACHE_BYTES: u64 = 64 << 20;
 
@@ -78,6 +80,12 @@ impl SledStore {
             self.log.sync_all()?;
         }
         sync_dir(&self.dir)
+    }
+
+    /// The tree beside that of the blocks, if anything was ever put there.
+    fn side(&self) -> sled::Result<Option<sled::Tree>> {
+        let is_there = self.db().tree_names().iter().any(|name| name == SIDE_TREE.as_bytes());
+        is_there.then(|| self.db().open_tree(SIDE_TREE)).transpose()
     }
 
     fn db(&self) -> &sled::Db {
@@ -179,6 +187,31 @@ impl Store for SledStore {
             self.sync()
         })
         .unwrap_or_else(|panic| Err(Error::io("writing to sled", std::io::Error::other(panic))))
+    }
+
+    fn change_side(&self, changes: Vec<SideChange>) -> Result<(), Error> {
+        let mut batch = sled::Batch::default();
+        for change in changes {
+            match change {
+                SideChange::Put(key, value) => batch.insert(key, value),
+                SideChange::Remove(key) => batch.remove(key),
+            }
+        }
+        contained(|| self.db().open_tree(SIDE_TREE).and_then(|side| side.apply_batch(batch)))
+            .unwrap_or_else(|panic| Err(sled::Error::Io(std::io::Error::other(panic))))
+            .map_err(|error| write_failed(&error))
+    }
+
+    fn scan_side(&self, prefix: &[u8], visit: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), Error> {
+        let unreadable = |problem: String| Error::io("reading sled", std::io::Error::other(problem));
+        let side = contained(|| self.side()).map_err(unreadable)?.map_err(|error| unreadable(error.to_string()))?;
+        let Some(side) = side else { return Ok(()) };
+        let mut items = side.scan_prefix(prefix);
+        while let Some(item) = contained(|| items.next()).map_err(unreadable)? {
+            let (key, value) = item.map_err(|error| unreadable(error.to_string()))?;
+            visit(&key, &value);
+        }
+        Ok(())
     }
 
     fn bytes(&self) -> u64 {

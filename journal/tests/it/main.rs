@@ -6,5 +6,7 @@ mod crash;
 mod faults;
 #[cfg(target_os = "linux")]
 mod power_cut;
+mod snapshots;
 mod store;
+mod subscriptions;
 mod support;

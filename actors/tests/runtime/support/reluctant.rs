@@ -4,9 +4,11 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use tokio::sync::watch;
+
 use ionveil_journal::{
-    Append, Error, Hash, Head, Journal, LocalJournal, OnDurable, OnOutcome, OnRecord, Position, Sequence, Stat,
-    StreamId, StreamSummary, VerifyProgress, VerifyReport,
+    Append, Error, Fold, Hash, Head, Journal, LocalJournal, OnDurable, OnOutcome, OnRecord, Position, Sequence,
+    SnapshotCriteria, Stat, StateSnapshot, StreamId, StreamSummary, VerifyProgress, VerifyReport,
 };
 
 /// How reading goes.
@@ -42,6 +44,27 @@ impl Journal for Reluctant {
 
     fn when_durable(&self, done: OnDurable) -> Result<(), Error> {
         self.journal.when_durable(done)
+    }
+
+    fn watch_head(&self) -> Result<watch::Receiver<Head>, Error> {
+        self.journal.watch_head()
+    }
+
+    fn save_snapshot(&self, snapshot: &StateSnapshot) -> Result<(), Error> {
+        self.journal.save_snapshot(snapshot)
+    }
+
+    fn latest_snapshot(
+        &self,
+        stream: &StreamId,
+        fold: Fold,
+        criteria: &SnapshotCriteria,
+    ) -> Result<Option<StateSnapshot>, Error> {
+        self.journal.latest_snapshot(stream, fold, criteria)
+    }
+
+    fn delete_snapshots(&self, stream: &StreamId, criteria: &SnapshotCriteria) -> Result<u64, Error> {
+        self.journal.delete_snapshots(stream, criteria)
     }
 
     fn head(&self) -> Head {
