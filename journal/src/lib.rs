@@ -51,6 +51,7 @@ mod store;
 mod stream_id;
 mod subscribe;
 mod verify;
+mod writer;
 
 pub use chain::Hash;
 pub use directory::Head;

@@ -1,38 +1,33 @@
-//! The journal on one machine: a store, an index in memory, and one writer thread.
+//! The journal on one machine: a store, an index in memory, and one writer, which has a file of its own.
 //!
-//! The writer takes whatever waits, packs it into one group, commits it, and only then tells anybody: many callers
-//! share one sync (group commit). Nothing else writes. A failed commit fences the journal for good (I-5).
+//! Appends go into the writer's queue; readers see what the writer has shown them, which is durable. This file opens,
+//! reads and closes.
 
-use std::collections::HashMap;
 use std::ops::ControlFlow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, mpsc};
 use std::thread::JoinHandle;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
-use uuid::Uuid;
 
 use crate::blocks::{Walk, read_block};
 use crate::chain::Hash;
 use crate::directory::{Directory, Head, HeadCheckpoint, Lock};
 use crate::error::{Damage, Error};
-use crate::format::{Frames, GroupEncoder};
+use crate::format::Frames;
 use crate::index::{Index, Noted, StreamSummary};
 use crate::journal::{Journal, OnDurable, OnOutcome, OnRecord, Stat};
 use crate::position::{Position, Sequence};
-use crate::record::{Append, Outcome, Record, Written};
+use crate::record::{Append, Record};
 use crate::snapshot::{self, Fold, SnapshotCriteria, StateSnapshot};
 use crate::store::{Guards, MemoryStore, SledStore, Store};
 use crate::stream_id::StreamId;
 use crate::verify::{VerifyProgress, VerifyReport, verify_store};
+use crate::writer::{self, Request};
 
 /// Most bytes that wait to be written; beyond it appends are refused as overloaded.
 pub const QUEUE_BYTES_MAX: usize = 64 << 20;
-/// A group is closed when it holds this much, so that nobody waits for a commit without end.
-const GROUP_BYTES_MAX: usize = 4 << 20;
 
 /// A journal whose events lie in one store of this process.
 pub struct LocalJournal {
@@ -42,31 +37,27 @@ pub struct LocalJournal {
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
-struct Shared {
+/// What the handle, readers and the writer share.
+pub(crate) struct Shared {
     engine: &'static str,
     /// `None` once closed. Readers under way keep it until they are done.
     store: RwLock<Option<Arc<dyn Store>>>,
-    checkpoint: Option<HeadCheckpoint>,
-    durable: RwLock<Durable>,
+    pub(crate) checkpoint: Option<HeadCheckpoint>,
+    pub(crate) durable: RwLock<Durable>,
     /// Says how far the journal is; `None` once closed.
-    head: Mutex<Option<watch::Sender<Head>>>,
-    waiting_bytes: AtomicUsize,
+    pub(crate) head: Mutex<Option<watch::Sender<Head>>>,
+    pub(crate) waiting_bytes: AtomicUsize,
     /// The first failure of the store. From then on nothing is acknowledged.
-    poisoned: Mutex<Option<String>>,
+    pub(crate) poisoned: Mutex<Option<String>>,
     /// Keeps others out until the journal is closed.
     lock: Mutex<Option<Lock>>,
 }
 
 /// What readers may see. Changed by the writer only, after a commit.
-struct Durable {
-    index: Index,
-    head: Head,
-    blocks: u64,
-}
-
-enum Request {
-    Append { append: Append, bytes: usize, done: OnOutcome },
-    WhenDurable(OnDurable),
+pub(crate) struct Durable {
+    pub(crate) index: Index,
+    pub(crate) head: Head,
+    pub(crate) blocks: u64,
 }
 
 impl LocalJournal {
@@ -143,8 +134,8 @@ impl LocalJournal {
         let writer = std::thread::Builder::new()
             .name("ionveil-journal".into())
             .spawn({
-                let shared = Arc::clone(&shared);
-                move || write_groups(&shared, store.as_ref(), &receiver)
+                let (shared, settled) = (Arc::clone(&shared), sender.clone());
+                move || writer::run(&shared, store, &receiver, &settled)
             })
             .map_err(|error| Error::io("starting the journal's writer thread", error))?;
         Ok(LocalJournal { shared, queue: Mutex::new(Some(sender)), writer: Mutex::new(Some(writer)) })
@@ -262,24 +253,18 @@ impl Journal for LocalJournal {
     }
 
     fn close(&self) {
-        locked(&self.queue).take();
-        // A callback may hold the last handle of the journal: the writer thread cannot wait for its own end, which comes
-        // as soon as the queue is empty.
+        if let Some(queue) = locked(&self.queue).take() {
+            // The writer reads its queue until it is told to close.
+            let _ = queue.send(Request::Close);
+        }
+        // A callback may hold the last handle of the journal: the writer cannot wait for its own end, which comes as soon as
+        // the queue is empty.
         if let Some(writer) = locked(&self.writer).take()
-            && writer.thread().id() != std::thread::current().id()
+            && !writer::is_on_writer_of(&self.shared)
             && writer.join().is_err()
         {
             tracing::error!("the journal's writer panicked");
         }
-        if let Some(checkpoint) = &self.shared.checkpoint
-            && let Err(error) = checkpoint.sync()
-        {
-            tracing::warn!(%error, "the head checkpoint could not be synced");
-        }
-        drop(locked(&self.shared.head).take());
-        // The store first: who gets the lock finds it closed.
-        drop(self.shared.store.write().unwrap_or_else(PoisonError::into_inner).take());
-        drop(locked(&self.shared.lock).take());
     }
 }
 
@@ -290,15 +275,34 @@ impl Drop for LocalJournal {
 }
 
 impl Shared {
-    fn durable(&self) -> std::sync::RwLockReadGuard<'_, Durable> {
+    pub(crate) fn durable(&self) -> std::sync::RwLockReadGuard<'_, Durable> {
         self.durable.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets go of everything that somebody else may want: the writer does so when nothing is left to write.
+    pub(crate) fn release(&self) {
+        if let Some(checkpoint) = &self.checkpoint
+            && let Err(error) = checkpoint.sync()
+        {
+            tracing::warn!(%error, "the head checkpoint could not be synced");
+        }
+        drop(locked(&self.head).take());
+        // The store first: who gets the lock finds it closed.
+        drop(self.store.write().unwrap_or_else(PoisonError::into_inner).take());
+        drop(locked(&self.lock).take());
     }
 
     fn store(&self) -> Result<Arc<dyn Store>, Error> {
         self.store.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or(Error::Closed)
     }
 
-    fn read_stream(&self, stream: &str, from: Sequence, to: Sequence, visit: &mut OnRecord<'_>) -> Result<(), Error> {
+    pub(crate) fn read_stream(
+        &self,
+        stream: &str,
+        from: Sequence,
+        to: Sequence,
+        visit: &mut OnRecord<'_>,
+    ) -> Result<(), Error> {
         let store = self.store()?;
         let (blocks, last) = {
             let durable = self.durable();
@@ -400,227 +404,7 @@ fn check_against(store: &dyn Store, index: &Index, head: Head, checkpoint: Head)
     Ok(())
 }
 
-/// The writer thread: until the queue is closed and empty.
-fn write_groups(shared: &Shared, store: &dyn Store, queue: &mpsc::Receiver<Request>) {
-    while let Ok(first) = queue.recv() {
-        let mut group = Group::new(shared, store);
-        group.take(first);
-        while group.bytes < GROUP_BYTES_MAX
-            && let Ok(request) = queue.try_recv()
-        {
-            group.take(request);
-        }
-        group.commit();
-    }
-}
-
-/// What one commit makes durable, and who is told when it is.
-struct Group<'a> {
-    shared: &'a Shared,
-    store: &'a dyn Store,
-    encoder: GroupEncoder,
-    recorded_at_micros: i64,
-    bytes: usize,
-    answers: Vec<Answer>,
-    /// Streams that this group has touched.
-    staged: HashMap<StreamId, Staged>,
-    /// For the index, once the group is durable.
-    placed: Vec<(Position, StreamId, Noted)>,
-}
-
-struct Staged {
-    head: Sequence,
-    head_id: Uuid,
-    epoch: u32,
-    /// The events that this group adds; the first of them follows the durable head.
-    added: Vec<(Uuid, Position)>,
-}
-
-enum Answer {
-    Outcome(OnOutcome, Outcome),
-    Durable(OnDurable),
-}
-
-impl<'a> Group<'a> {
-    fn new(shared: &'a Shared, store: &'a dyn Store) -> Self {
-        let head = shared.durable().head;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Group {
-            shared,
-            store,
-            encoder: GroupEncoder::new(head.position.plus(1), head.hash),
-            recorded_at_micros: i64::try_from(now.as_micros()).unwrap_or(i64::MAX),
-            bytes: 0,
-            answers: Vec::new(),
-            staged: HashMap::new(),
-            placed: Vec::new(),
-        }
-    }
-
-    fn take(&mut self, request: Request) {
-        match request {
-            Request::WhenDurable(done) => self.answers.push(Answer::Durable(done)),
-            Request::Append { append, bytes, done } => {
-                self.shared.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
-                self.bytes += bytes;
-                let outcome = self.stage(&append).unwrap_or_else(Outcome::Rejected);
-                self.answers.push(Answer::Outcome(done, outcome));
-            }
-        }
-    }
-
-    /// Decides on one append and, if it is good, encodes its events.
-    fn stage(&mut self, append: &Append) -> Result<Outcome, Error> {
-        if let Some(cause) = locked(&self.shared.poisoned).clone() {
-            return Err(Error::Poisoned { cause });
-        }
-        let (durable_head, durable_id, durable_epoch) = self
-            .shared
-            .durable()
-            .index
-            .get(append.stream.as_str())
-            .map_or((Sequence::NONE, Uuid::nil(), 0), |entry| (entry.head, entry.head_id, entry.epoch));
-        let (head, head_id, epoch) = match self.staged.get(&append.stream) {
-            Some(staged) => (staged.head, staged.head_id, staged.epoch),
-            None => (durable_head, durable_id, durable_epoch),
-        };
-        if append.expected != head || append.expected_id.is_some_and(|expected| expected != head_id) {
-            return match self.written_before(append, durable_head)? {
-                Some(written) => Ok(Outcome::AlreadyCommitted(written)),
-                None => Ok(Outcome::Conflict { head }),
-            };
-        }
-        if append.epoch < epoch {
-            return Ok(Outcome::Fenced { epoch });
-        }
-        let staged = self.staged.entry(append.stream.clone()).or_insert_with(|| Staged {
-            head: durable_head,
-            head_id: durable_id,
-            epoch: durable_epoch,
-            added: Vec::new(),
-        });
-        staged.epoch = append.epoch;
-        for event in &append.events {
-            staged.head = staged.head.plus(1);
-            staged.head_id = event.id;
-            let position = self.encoder.next_position();
-            staged.added.push((event.id, position));
-            let block = self.encoder.push(append, event, staged.head, self.recorded_at_micros);
-            let noted = Noted { position, sequence: staged.head, id: event.id, epoch: append.epoch };
-            self.placed.push((block, append.stream.clone(), noted));
-        }
-        let position = Position::new(self.encoder.next_position().get() - 1);
-        Ok(Outcome::Committed(Written { sequence: staged.head, position }))
-    }
-
-    /// Where the very events of `append` stand already, if they do: by their ids, at the sequences it asks for.
-    fn written_before(&self, append: &Append, durable_head: Sequence) -> Result<Option<Written>, Error> {
-        let last = append.expected.plus(append.events.len() as u64);
-        let mut found = Vec::with_capacity(append.events.len());
-        let mut position = Position::NONE;
-        let from = append.expected.plus(1);
-        self.shared.read_stream(append.stream.as_str(), from, last.min(durable_head), &mut |record| {
-            found.push(record.id);
-            position = record.position;
-            ControlFlow::Continue(())
-        })?;
-        if let Some(staged) = self.staged.get(&append.stream) {
-            let skipped = append.expected.get().saturating_sub(durable_head.get());
-            let wanted = append.events.len() - found.len().min(append.events.len());
-            let begin = staged.added.len().min(usize::try_from(skipped).unwrap_or(usize::MAX));
-            for &(id, added_at) in staged.added[begin..].iter().take(wanted) {
-                found.push(id);
-                position = added_at;
-            }
-        }
-        let same = found.iter().eq(append.events.iter().map(|event| &event.id));
-        Ok(same.then_some(Written { sequence: last, position }))
-    }
-
-    /// Makes the group durable, shows it to readers, and tells everybody.
-    fn commit(self) {
-        let Group { shared, store, encoder, answers, placed, .. } = self;
-        if let Some(cause) = locked(&shared.poisoned).clone() {
-            return shared.refuse(answers, &cause);
-        }
-        let mut head = shared.durable().head;
-        if !placed.is_empty() {
-            head = Head { position: Position::new(encoder.next_position().get() - 1), hash: encoder.hash() };
-            let blocks = encoder.finish();
-            let blocks_len = blocks.len() as u64;
-            if let Err(error) = store.commit(blocks) {
-                return shared.fail(answers, &error);
-            }
-            let mut durable = shared.durable.write().unwrap_or_else(PoisonError::into_inner);
-            for (block, stream, noted) in placed {
-                let noted = durable.index.note(block, stream.as_str(), noted);
-                noted.expect("staging gave the stream's next sequence");
-            }
-            durable.head = head;
-            durable.blocks += blocks_len;
-            drop(durable);
-            if let Some(checkpoint) = &shared.checkpoint
-                && let Err(error) = checkpoint.write(head)
-            {
-                // The events are durable; only the witness of their end is late.
-                tracing::warn!(%error, "the head checkpoint could not be written");
-            }
-        }
-        // Before the answers: who has been told of an event finds it when following the journal.
-        if let Some(watched) = locked(&shared.head).as_ref() {
-            watched.send_if_modified(|seen| std::mem::replace(seen, head) != head);
-        }
-        for answer in answers {
-            answer.give(|outcome| outcome, Ok(head));
-        }
-    }
-}
-
-impl Answer {
-    /// Calls back. A panic of the caller's code is the caller's alone: the others still get their answers.
-    fn give(self, outcome_of: impl FnOnce(Outcome) -> Outcome, durable: Result<Head, Error>) {
-        let called = catch_unwind(AssertUnwindSafe(|| match self {
-            Answer::Outcome(done, outcome) => done(outcome_of(outcome)),
-            Answer::Durable(done) => done(durable),
-        }));
-        if called.is_err() {
-            tracing::error!("a callback of the journal panicked");
-        }
-    }
-}
-
-impl Shared {
-    /// A failed commit: nobody knows what is on disk, so nothing is acknowledged any more until the journal is reopened.
-    fn fail(&self, answers: Vec<Answer>, error: &Error) {
-        let cause = with_sources(error);
-        tracing::error!(cause, "the journal could not write; it is fenced until it is opened again");
-        locked(&self.poisoned).get_or_insert_with(|| cause.clone());
-        self.refuse(answers, &cause);
-    }
-
-    fn refuse(&self, answers: Vec<Answer>, cause: &str) {
-        // A refusal wrote nothing and stays true; anything else may hang on events of the failed group.
-        let outcome_of = |outcome| match outcome {
-            Outcome::Rejected(error) => Outcome::Rejected(error),
-            _ => Outcome::Unknown { cause: cause.into() },
-        };
-        for answer in answers {
-            answer.give(outcome_of, Err(Error::Poisoned { cause: cause.into() }));
-        }
-    }
-}
-
-fn with_sources(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // The values behind these locks are replaced whole, so a panic elsewhere cannot have left one half changed.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
