@@ -18,7 +18,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let org: OrgId = "sffd".parse()?;
 
     // Whoever acts is named once; everything this handle changes is recorded under that name.
-    let intake = ionveil.acting_as("intake-gateway").dispatch_aggregator();
+    let intake = ionveil.acting_as("intake-gateway")?.dispatch_aggregator();
     let reported = (0..90).map(|minute| {
         DispatchEvent::from_json(&json!({
             "event_id": format!("e-{minute}"), "dispatch_id": format!("d-{minute}"), "org_id": "sffd",

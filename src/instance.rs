@@ -1,17 +1,18 @@
 //! Opening, holding and shutting down one IonVeil.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ionveil_actors::dispatch::Dispatches;
+use ionveil_actors::domain::check_id;
+use ionveil_actors::error::Invalid;
 use ionveil_actors::runtime::{Caller, Clock, Limits, Registry, Runtime, SystemClock};
 use ionveil_journal::{Journal, LocalJournal};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::api::{Audit, DispatchAggregator, GeographicBreakdown};
+use crate::api::{Audit, DispatchAggregator, GeographicBreakdown, SYSTEM};
 use crate::error::Error;
 
 /// How long the last handle, when it is dropped, waits for what is under way.
@@ -22,6 +23,7 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Config {
     /// `None` keeps everything in memory.
     data_dir: Option<PathBuf>,
+    must_exist: bool,
     clock: Arc<dyn Clock>,
     limits: Limits,
 }
@@ -34,7 +36,14 @@ impl Config {
 
     /// Keeps everything in memory; nothing is left when it is shut down.
     pub fn in_memory() -> Self {
-        Config { data_dir: None, clock: Arc::new(SystemClock), limits: Limits::default() }
+        Config { data_dir: None, must_exist: false, clock: Arc::new(SystemClock), limits: Limits::default() }
+    }
+
+    /// Opens what is there and never creates anything: `not_found` where no journal is.
+    #[must_use]
+    pub fn existing(mut self) -> Self {
+        self.must_exist = true;
+        self
     }
 
     /// Takes the time from `clock` instead of the machine's wall clock. `recorded_at` stays the machine's.
@@ -59,7 +68,9 @@ pub(crate) fn journal_dir(data_dir: &Path) -> PathBuf {
 
 /// A running IonVeil. Clones are handles to the same one; it shuts down with the last of them, or when told to.
 ///
-/// It runs on threads of its own: the host's runtime, if there is one, is neither needed nor blocked.
+/// It runs on threads of its own: the host's runtime, if there is one, is not needed, and the services' futures never block
+/// it. What does block the calling thread says so: [`IonVeil::open`], [`Audit::stat`], and dropping the last handle without
+/// [`IonVeil::shutdown`], which then waits for what is under way.
 #[derive(Clone)]
 pub struct IonVeil {
     pub(crate) inner: Arc<Inner>,
@@ -70,16 +81,19 @@ pub(crate) struct Inner {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) dispatches: Registry<Dispatches>,
     journal: Arc<LocalJournal>,
-    is_shut: AtomicBool,
+    /// Once shut: whether everything under way was finished.
+    drained: Mutex<Option<bool>>,
 }
 
 impl IonVeil {
     /// Opens the journal, replays what is needed on demand, and starts the threads. Blocks while the journal is read.
     ///
     /// # Errors
-    /// `unavailable` when another process holds the journal, `corrupt` when it is damaged or behind its head checkpoint.
+    /// `unavailable` when another process holds the journal, `corrupt` when it is damaged or behind its head checkpoint,
+    /// `not_found` when it has to exist and does not.
     pub fn open(config: Config) -> Result<Self, Error> {
         let journal = Arc::new(match &config.data_dir {
+            Some(data_dir) if config.must_exist => LocalJournal::open_existing(&journal_dir(data_dir))?,
             Some(data_dir) => LocalJournal::open(&journal_dir(data_dir))?,
             None => LocalJournal::in_memory(),
         });
@@ -87,15 +101,22 @@ impl IonVeil {
         let runtime = Runtime::start(shared, config.clock, config.limits)
             .map_err(|source| Error::Io { doing: "starting the actor threads".into(), source })?;
         let dispatches = Registry::new(&runtime);
-        let inner = Arc::new(Inner { runtime, dispatches, journal, is_shut: AtomicBool::new(false) });
+        let inner = Arc::new(Inner { runtime, dispatches, journal, drained: Mutex::new(None) });
         Ok(IonVeil { inner, caller: Caller::default() })
     }
 
     /// A handle whose changes are recorded as done by `principal`, all under one new correlation id.
-    #[must_use]
-    pub fn acting_as(&self, principal: &str) -> Self {
+    ///
+    /// # Errors
+    /// When the name is no identifier (1–128 characters, no control characters, no `/`), or is `system`, which stands for
+    /// IonVeil itself.
+    pub fn acting_as(&self, principal: &str) -> Result<Self, Error> {
+        check_id("principal", principal)?;
+        if principal == SYSTEM {
+            return Err(Invalid::new("principal", principal, "any name but that of the system itself").into());
+        }
         let caller = Caller { principal: Some(principal.into()), correlation_id: Some(Uuid::now_v7()) };
-        IonVeil { inner: Arc::clone(&self.inner), caller }
+        Ok(IonVeil { inner: Arc::clone(&self.inner), caller })
     }
 
     /// Dispatch analytics: ingest and metrics.
@@ -120,7 +141,7 @@ impl IonVeil {
     }
 
     /// Takes nothing new, finishes what is under way, and stops all threads. False when something was still under way
-    /// after `timeout`; what was acknowledged is on disk all the same. Does nothing the second time.
+    /// after `timeout`; what was acknowledged is on disk all the same. A second call waits for the first and says the same.
     pub async fn shutdown(&self, timeout: Duration) -> bool {
         let (sender, receiver) = oneshot::channel();
         let inner = Arc::clone(&self.inner);
@@ -140,12 +161,13 @@ impl IonVeil {
 
 impl Inner {
     fn shut(&self, timeout: Duration) -> bool {
-        if self.is_shut.swap(true, Ordering::SeqCst) {
-            return true;
-        }
-        let drained = self.runtime.stop(timeout);
-        self.journal.close();
-        drained
+        // Whoever comes second waits for the first, and gets the same answer.
+        let mut shut = self.drained.lock().unwrap_or_else(PoisonError::into_inner);
+        *shut.get_or_insert_with(|| {
+            let drained = self.runtime.stop(timeout);
+            self.journal.close();
+            drained
+        })
     }
 }
 

@@ -47,13 +47,21 @@ impl Directory {
         self.path.join(STORE_DIR)
     }
 
-    /// Whether a journal was created here. A creation that was cut short, before anything was stored, does not count.
-    pub(crate) fn holds_journal(&self) -> bool {
-        self.path.join(HEADER_FILE).exists() || self.holds_store()
+    /// Whether a journal was created here. A creation that was cut short, before anything was stored, does not count; a
+    /// head checkpoint that has seen events does, whatever else is gone.
+    pub(crate) fn holds_journal(&self) -> Result<bool, Error> {
+        Ok(self.exists(&self.path.join(HEADER_FILE))?
+            || self.holds_store()?
+            || HeadCheckpoint::read(self).is_ok_and(|head| head.position > Position::NONE))
     }
 
-    pub(crate) fn holds_store(&self) -> bool {
-        self.store().join("db").exists()
+    pub(crate) fn holds_store(&self) -> Result<bool, Error> {
+        self.exists(&self.store().join("db"))
+    }
+
+    /// As far as one can see: what may not be looked at is an error, not absent.
+    fn exists(&self, path: &Path) -> Result<bool, Error> {
+        path.try_exists().map_err(|error| Error::io(format!("looking at {}", path.display()), error))
     }
 
     /// Takes the lock of a journal, so that nobody else opens it until it is dropped.

@@ -69,6 +69,17 @@ impl LocalJournal {
         Self::open_guarded(dir, Guards::ON)
     }
 
+    /// Opens the sled journal in `dir`; creates nothing.
+    ///
+    /// # Errors
+    /// [`Error::NoJournal`] when there is none, else as [`LocalJournal::open`].
+    pub fn open_existing(dir: &Path) -> Result<Self, Error> {
+        if !Directory::new(dir).holds_journal()? {
+            return Err(Error::NoJournal { path: dir.to_owned() });
+        }
+        Self::open(dir)
+    }
+
     /// As [`LocalJournal::open`], but without the `fdatasync` that makes sled durable: loses data in a power cut.
     ///
     /// # Errors
@@ -82,13 +93,13 @@ impl LocalJournal {
         std::fs::create_dir_all(dir).map_err(|error| Error::io(format!("creating {}", dir.display()), error))?;
         let directory = Directory::new(dir);
         let lock = directory.lock(true)?;
-        if !directory.holds_journal() {
+        if !directory.holds_journal()? {
             directory.create()?;
         }
         directory.check_header()?;
         let expected = HeadCheckpoint::read(&directory)?;
         // sled would put an empty store in the place of a lost one.
-        if expected.position > Position::NONE && !directory.holds_store() {
+        if expected.position > Position::NONE && !directory.holds_store()? {
             let problem = format!("the store is missing, its last position was {}", expected.position);
             return Err(Error::Unreadable { path: dir.to_owned(), problem });
         }

@@ -150,7 +150,7 @@ pub fn verify_copy(
     progress: &mut VerifyProgress<'_>,
 ) -> Result<VerifyReport, Error> {
     let directory = Directory::new(dir);
-    if !directory.holds_journal() {
+    if !directory.holds_journal()? {
         return Err(Error::NoJournal { path: dir.to_owned() });
     }
     let _lock = directory.lock(false)?;

@@ -15,6 +15,9 @@ use uuid::Uuid;
 use crate::error::Error;
 use crate::instance::{IonVeil, journal_dir};
 
+/// Who stands in the trail for what IonVeil does by itself.
+pub(crate) const SYSTEM: &str = "system";
+
 /// Entries of one page at most.
 const PAGE_ENTRIES_MAX: usize = 1_000;
 
@@ -179,7 +182,7 @@ impl Audit {
         }
     }
 
-    /// Figures about the journal.
+    /// Figures about the journal. Asks the file system for its size, so it may block for as long as that takes.
     pub fn stat(&self) -> JournalStat {
         let stat = self.ionveil.inner.runtime.journal().stat();
         JournalStat {
@@ -259,7 +262,7 @@ impl AuditFilter {
     /// The record as an entry, if it matches. What the envelope can tell is asked first; payloads are read last.
     fn entry(&self, record: &Record<'_>) -> Option<AuditEntry> {
         let recorded_at = Timestamp::EPOCH.saturating_add_micros(record.recorded_at_micros);
-        let by = record.principal.unwrap_or("system");
+        let by = record.principal.unwrap_or(SYSTEM);
         let sequence = record.sequence.get();
         let envelope_fits = self.stream.as_ref().is_none_or(|stream| stream.as_str() == record.stream)
             && self.from_sequence.is_none_or(|from| sequence >= from)

@@ -14,10 +14,12 @@ use crate::instance::IonVeil;
 const MESSAGE_EVENTS_MAX: usize = 1_000;
 /// A message is sent when it has grown to this, whatever the number of its events.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
-/// What is under way at a time: half of what the journal's queue takes, so that a stream never crowds itself out.
-const UNDER_WAY_BYTES_MAX: usize = ionveil_journal::QUEUE_BYTES_MAX / 2;
-/// Messages under way at a time.
+/// What is held and under way: half of what the journal's queue takes, so that a stream never crowds itself out.
+const BYTES_MAX: usize = ionveil_journal::QUEUE_BYTES_MAX / 2;
+/// Messages under way at a time, if the runtime's limits allow as many.
 const UNDER_WAY_MAX: usize = 16;
+/// Orgs whose events are held at a time.
+const ORGS_MAX: usize = 1_000;
 
 /// Takes in events one by one, sends them in messages per org, keeps several of those under way, and gives back what
 /// became of each in the order in which they were sent. Every event carries a tag of the caller's, such as its line.
@@ -26,9 +28,12 @@ const UNDER_WAY_MAX: usize = 16;
 /// nothing is left. What is dropped unsettled may have been counted.
 pub struct IngestStream<T> {
     ionveil: IonVeil,
+    messages_max: usize,
     filling: HashMap<OrgId, Filling<T>>,
     under_way: VecDeque<UnderWay<T>>,
-    under_way_bytes: usize,
+    /// Of what is filling and of what is under way.
+    bytes: usize,
+    is_flushing: bool,
 }
 
 struct Filling<T> {
@@ -54,8 +59,16 @@ pub struct Settled<T> {
 
 impl<T> IngestStream<T> {
     pub(super) fn new(ionveil: &IonVeil) -> Self {
-        let (filling, under_way) = (HashMap::new(), VecDeque::new());
-        IngestStream { ionveil: ionveil.clone(), filling, under_way, under_way_bytes: 0 }
+        let limits = ionveil.inner.runtime.limits();
+        let messages_max = limits.entity_messages_max.min(limits.system_messages_max).clamp(1, UNDER_WAY_MAX);
+        IngestStream {
+            ionveil: ionveil.clone(),
+            messages_max,
+            filling: HashMap::new(),
+            under_way: VecDeque::new(),
+            bytes: 0,
+            is_flushing: false,
+        }
     }
 
     /// Takes one event in. It may be sent now or with later ones.
@@ -64,39 +77,44 @@ impl<T> IngestStream<T> {
             Some(filling) => filling,
             None => self.filling.entry(event.org_id.clone()).or_default(),
         };
-        filling.bytes += stored_len(&event);
+        let bytes = stored_len(&event);
+        self.bytes += bytes;
+        filling.bytes += bytes;
         filling.tags.push(tag);
         filling.events.push(event);
         if filling.events.len() == MESSAGE_EVENTS_MAX || filling.bytes >= MESSAGE_BYTES_MAX {
             let org = filling.events[0].org_id.clone();
-            let full = std::mem::take(filling);
-            self.send(&org, full);
-        }
-    }
-
-    /// Whether so much is under way that the caller should settle before it pushes more.
-    pub fn is_full(&self) -> bool {
-        self.under_way.len() >= UNDER_WAY_MAX || self.under_way_bytes >= UNDER_WAY_BYTES_MAX
-    }
-
-    /// Sends what is waiting to be sent with later events.
-    pub fn flush(&mut self) {
-        for (org, filling) in std::mem::take(&mut self.filling) {
-            if !filling.events.is_empty() {
-                self.send(&org, filling);
+            if let Some(full) = self.filling.remove(&org) {
+                self.send(&org, full);
             }
         }
     }
 
-    /// Waits until the oldest message under way is done; `None` when there is none.
+    /// Whether so much is held or under way that the caller should settle before it pushes more.
+    pub fn is_full(&self) -> bool {
+        self.under_way.len() >= self.messages_max || self.bytes >= BYTES_MAX || self.filling.len() > ORGS_MAX
+    }
+
+    /// Says that no more is pushed: what is held to be sent with later events is sent as well.
+    pub fn flush(&mut self) {
+        self.is_flushing = true;
+    }
+
+    /// Waits until the oldest message under way is done; `None` when none is, and none is to be sent.
     ///
     /// # Errors
     /// `overloaded`, `unavailable`, `corrupt`: then some of that message's events may have been counted. Sending them again
     /// is safe.
     pub async fn settle(&mut self) -> Result<Option<Settled<T>>, Error> {
+        while self.under_way.is_empty() || (self.is_flushing && self.under_way.len() < self.messages_max) {
+            let Some(org) = self.filling.keys().next().cloned() else { break };
+            if let Some(filling) = self.filling.remove(&org) {
+                self.send(&org, filling);
+            }
+        }
         let Some(UnderWay { tags, bytes, reply }) = self.under_way.pop_front() else { return Ok(None) };
         let report = reply.await;
-        self.under_way_bytes -= bytes;
+        self.bytes -= bytes;
         Ok(Some(Settled { tags, report: report? }))
     }
 
@@ -104,7 +122,6 @@ impl<T> IngestStream<T> {
         let Filling { tags, events, bytes } = filling;
         let caller = self.ionveil.caller.clone();
         let reply = self.ionveil.inner.dispatches.tell(org.as_str(), IngestBatch { events }, caller);
-        self.under_way_bytes += bytes;
         self.under_way.push_back(UnderWay { tags, bytes, reply });
     }
 }

@@ -5,6 +5,7 @@ mod dispatch_aggregator;
 mod geographic_breakdown;
 mod ingest_stream;
 
+pub(crate) use audit::SYSTEM;
 pub use audit::{Audit, AuditEntry, AuditFilter, JournalHead, JournalStat, StreamEntry, Verification, verify_data};
 pub use dispatch_aggregator::{DispatchAggregator, Ingested};
 pub use geographic_breakdown::GeographicBreakdown;

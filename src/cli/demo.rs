@@ -16,7 +16,7 @@ use pollster::block_on;
 use serde::Serialize;
 
 use super::failure::Failure;
-use super::ingest::{Rejects, Summary, count_rows};
+use super::ingest::{Job, Rejects, Summary};
 use super::journal::verification_for_people;
 use super::output::Output;
 use super::regions::regions_table;
@@ -85,12 +85,11 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure>
 }
 
 fn open(dir: &std::path::Path) -> Result<IonVeil, Failure> {
-    Ok(IonVeil::open(Config::at(dir))?.acting_as("demo"))
+    Ok(IonVeil::open(Config::at(dir))?.acting_as("demo")?)
 }
 
 fn ingest(ionveil: &IonVeil, org: &OrgId) -> Result<Summary, Failure> {
     let aggregator = ionveil.dispatch_aggregator();
-    block_on(aggregator.set_retention(org, 0))?;
     let mapping = Mapping::parse(MAPPING_NAME, MAPPING)?;
     let started = Started::now();
     let mut rows = Vec::new();
@@ -99,7 +98,8 @@ fn ingest(ionveil: &IonVeil, org: &OrgId) -> Result<Summary, Failure> {
         std::ops::ControlFlow::Continue(())
     })?;
     let mut summary = Summary::new();
-    count_rows(&aggregator, [rows], &mut Rejects::to(None)?, &mut summary, &mut || {})?;
+    let mut job = Job { aggregator: &aggregator, org, mapping: Some(&mapping), retention_hours: Some(0) };
+    job.count([rows], &mut Rejects::to(None, &[])?, &mut summary, &mut || {})?;
     summary.took(started);
     Ok(summary)
 }

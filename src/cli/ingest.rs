@@ -1,14 +1,14 @@
 //! `ionveil ingest`
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ionveil::domain::OrgId;
 use ionveil::ingest::{self, Mapping, Rejection, Row, Source};
@@ -63,26 +63,31 @@ pub(super) struct Summary {
 pub(super) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<ExitCode, Failure> {
     let org: OrgId = args.org.parse()?;
     let mapping = args.mapping.as_deref().map(Mapping::load).transpose()?;
-    let mut rejects = Rejects::to(args.rejects.as_deref())?;
+    let sources: Vec<Source> =
+        args.files.iter().map(|file| file.parse().unwrap_or_else(|never| match never {})).collect();
+    // What can be refused is refused before anything is changed.
+    for source in &sources {
+        ingest::probe(source, &org, mapping.as_ref())?;
+    }
+    let mut rejects = Rejects::to(args.rejects.as_deref(), &sources)?;
     let ionveil = place.open()?;
     let aggregator = ionveil.dispatch_aggregator();
-    if let Some(hours) = args.retention_hours {
-        block_on(aggregator.set_retention(&org, hours))?;
-    }
+    rejects.begin()?;
+    let mut job =
+        Job { aggregator: &aggregator, org: &org, mapping: mapping.as_ref(), retention_hours: args.retention_hours };
     let mut summary = Summary::new();
     let started = Instant::now();
     let mut failed = None;
-    for file in &args.files {
-        let Ok(source) = file.parse::<Source>();
+    for source in &sources {
         rejects.source = source.to_string();
-        if let Err(failure) = ingest_source(&aggregator, &org, mapping.as_ref(), &source, &mut rejects, &mut summary) {
+        if let Err(failure) = job.ingest(source, &mut rejects, &mut summary) {
             failed = Some(failure);
             break;
         }
     }
     summary.took(started);
     rejects.finish()?;
-    drop((aggregator, ionveil));
+    let _ = block_on(ionveil.shutdown(SHUTDOWN_TIMEOUT));
     match failed {
         None => {
             output.document(&summary, Summary::for_people)?;
@@ -100,31 +105,99 @@ const CHUNK_ROWS: usize = 256;
 /// Chunks that the reader may be ahead of the aggregator.
 const CHUNKS_AHEAD: usize = 8;
 
-/// Reads one source on a thread of its own and counts its events; what was read before a failure stays counted.
-fn ingest_source(
-    aggregator: &DispatchAggregator,
-    org: &OrgId,
-    mapping: Option<&Mapping>,
-    source: &Source,
-    rejects: &mut Rejects,
-    summary: &mut Summary,
-) -> Result<(), Failure> {
-    let bytes_read = AtomicU64::new(0);
-    let mut progress = Progress::bytes(&source.to_string(), source.bytes_total());
-    std::thread::scope(|scope| {
-        let (sender, chunks) = mpsc::sync_channel(CHUNKS_AHEAD);
-        let bytes_read = &bytes_read;
-        let reader = scope.spawn(move || read_chunks(source, org, mapping, bytes_read, &sender));
-        // When counting fails the channel is closed, and the reader stops.
-        let counted = count_rows(aggregator, chunks, rejects, summary, &mut || {
-            progress.set(bytes_read.load(Ordering::Relaxed));
-        });
-        let read = reader.join().map_err(|_| {
-            let panicked = std::io::Error::other("the reader panicked");
-            Error::Io { doing: format!("reading {source}"), source: panicked }
-        })?;
-        counted.and(read.map_err(Failure::from))
-    })
+/// How long the end of the command waits for what is under way; nothing is, once everything is settled.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What all sources of one ingest share; also what `demo` does.
+pub(super) struct Job<'a> {
+    pub(super) aggregator: &'a DispatchAggregator,
+    pub(super) org: &'a OrgId,
+    pub(super) mapping: Option<&'a Mapping>,
+    /// Set with the first good row, since a file without one changes nothing.
+    pub(super) retention_hours: Option<u32>,
+}
+
+/// A row under way: where it stands, and as it stood.
+struct Tag {
+    line: u64,
+    raw: String,
+}
+
+impl Job<'_> {
+    /// Reads one source on a thread of its own and counts its events; what was read before a failure stays counted.
+    fn ingest(&mut self, source: &Source, rejects: &mut Rejects, summary: &mut Summary) -> Result<(), Failure> {
+        let bytes_read = AtomicU64::new(0);
+        let mut progress = Progress::bytes(&source.to_string(), source.bytes_total());
+        std::thread::scope(|scope| {
+            let (sender, chunks) = mpsc::sync_channel(CHUNKS_AHEAD);
+            let (bytes_read, org, mapping) = (&bytes_read, self.org, self.mapping);
+            let reader = scope.spawn(move || read_chunks(source, org, mapping, bytes_read, &sender));
+            // When counting fails the channel is closed, and the reader stops.
+            let counted = self.count(chunks, rejects, summary, &mut || {
+                progress.set(bytes_read.load(Ordering::Relaxed));
+            });
+            let read = reader.join().map_err(|_| {
+                let panicked = std::io::Error::other("the reader panicked");
+                Error::Io { doing: format!("reading {source}"), source: panicked }
+            })?;
+            counted.and(read.map_err(Failure::from))
+        })
+    }
+
+    /// Counts rows that are read already.
+    pub(super) fn count(
+        &mut self,
+        chunks: impl IntoIterator<Item = Vec<Row>>,
+        rejects: &mut Rejects,
+        summary: &mut Summary,
+        after_chunk: &mut dyn FnMut(),
+    ) -> Result<(), Failure> {
+        let mut stream = self.aggregator.ingest_stream();
+        for chunk in chunks {
+            for Row { line, raw, outcome } in chunk {
+                summary.read += 1;
+                match outcome {
+                    Ok(event) => {
+                        if let Some(hours) = self.retention_hours.take() {
+                            block_on(self.aggregator.set_retention(self.org, hours))?;
+                        }
+                        stream.push(Tag { line, raw }, event);
+                    }
+                    Err(Rejection { column, invalid, .. }) => {
+                        summary.reject("invalid");
+                        rejects.note(&Tag { line, raw }, "invalid", column.as_deref(), &invalid)?;
+                    }
+                }
+                if stream.is_full() {
+                    self.settle(&mut stream, rejects, summary)?;
+                }
+            }
+            after_chunk();
+        }
+        stream.flush();
+        while self.settle(&mut stream, rejects, summary)? {}
+        Ok(())
+    }
+
+    /// Waits for the oldest message under way; false when there is none.
+    fn settle(
+        &self,
+        stream: &mut IngestStream<Tag>,
+        rejects: &mut Rejects,
+        summary: &mut Summary,
+    ) -> Result<bool, Failure> {
+        let Some(Settled { tags, report }) = block_on(stream.settle())? else { return Ok(false) };
+        summary.accepted += report.accepted as u64;
+        summary.duplicates += report.duplicates.len() as u64;
+        for rejected in report.rejected {
+            let reason = rejected.because.as_str();
+            summary.reject(reason);
+            let invalid = rejected.because.to_invalid();
+            let column = self.mapping.and_then(|mapping| mapping.column_of(&invalid.field));
+            rejects.note(&tags[rejected.index], reason, column, &invalid)?;
+        }
+        Ok(true)
+    }
 }
 
 fn read_chunks(
@@ -148,49 +221,6 @@ fn read_chunks(
     // The last rows, also those before a fault in the file. Nobody may be left to take them.
     let _ = chunks.send(chunk);
     result.map(|_| ())
-}
-
-/// Counts rows that are read already; also what `demo` does.
-pub(super) fn count_rows(
-    aggregator: &DispatchAggregator,
-    chunks: impl IntoIterator<Item = Vec<Row>>,
-    rejects: &mut Rejects,
-    summary: &mut Summary,
-    after_chunk: &mut dyn FnMut(),
-) -> Result<(), Failure> {
-    let mut stream = aggregator.ingest_stream();
-    for chunk in chunks {
-        for Row { line, outcome } in chunk {
-            summary.read += 1;
-            match outcome {
-                Ok(event) => stream.push(line, event),
-                Err(rejection) => {
-                    summary.reject("invalid");
-                    rejects.row(&rejection)?;
-                }
-            }
-            if stream.is_full() {
-                settle(&mut stream, rejects, summary)?;
-            }
-        }
-        after_chunk();
-    }
-    stream.flush();
-    while settle(&mut stream, rejects, summary)? {}
-    Ok(())
-}
-
-/// Waits for the oldest message under way; false when there is none.
-fn settle(stream: &mut IngestStream<u64>, rejects: &mut Rejects, summary: &mut Summary) -> Result<bool, Failure> {
-    let Some(Settled { tags: lines, report }) = block_on(stream.settle())? else { return Ok(false) };
-    summary.accepted += report.accepted as u64;
-    summary.duplicates += report.duplicates.len() as u64;
-    for rejected in report.rejected {
-        let reason = rejected.because.as_str();
-        summary.reject(reason);
-        rejects.note(lines[rejected.index], reason, None, &rejected.because.to_invalid(), None)?;
-    }
-    Ok(true)
 }
 
 impl Summary {
@@ -220,7 +250,8 @@ impl Summary {
     }
 }
 
-/// Where rejected rows go. The first few are also told on stderr, so that nobody has to run twice to see what is wrong.
+/// Where rejected rows go, in the order in which they were found out. The first few are also told on stderr, so that
+/// nobody has to run twice to see what is wrong.
 pub(super) struct Rejects {
     file: Option<(BufWriter<File>, PathBuf)>,
     told: usize,
@@ -231,29 +262,30 @@ pub(super) struct Rejects {
 const TOLD_MAX: usize = 5;
 
 impl Rejects {
-    pub(super) fn to(path: Option<&std::path::Path>) -> Result<Self, Failure> {
-        let create = |path: &std::path::Path| {
-            let file = File::create(path).map_err(|source| {
-                Invalid::new("rejects", path.display(), format!("a file that can be written ({source})"))
-            })?;
-            Ok::<_, Failure>((BufWriter::new(file), path.to_owned()))
+    /// Opens the file, but leaves what is in it until [`Rejects::begin`].
+    pub(super) fn to(path: Option<&Path>, sources: &[Source]) -> Result<Self, Failure> {
+        let Some(path) = path else { return Ok(Rejects { file: None, told: 0, source: String::new() }) };
+        let same_file = |source: &Source| match (source, path.canonicalize()) {
+            (Source::File(input), Ok(path)) => input.canonicalize().is_ok_and(|input| input == path),
+            _ => false,
         };
-        Ok(Rejects { file: path.map(create).transpose()?, told: 0, source: String::new() })
+        if sources.iter().any(same_file) {
+            return Err(Invalid::new("rejects", path.display(), "another file than the input").into());
+        }
+        let file = OpenOptions::new().create(true).write(true).truncate(false).open(path).map_err(|source| {
+            Invalid::new("rejects", path.display(), format!("a file that can be written ({source})"))
+        })?;
+        Ok(Rejects { file: Some((BufWriter::new(file), path.to_owned())), told: 0, source: String::new() })
     }
 
-    fn row(&mut self, rejection: &Rejection) -> Result<(), Failure> {
-        let Rejection { line, column, invalid, raw } = rejection;
-        self.note(*line, "invalid", column.as_deref(), invalid, Some(raw))
+    /// Forgets what an earlier run has left in the file.
+    fn begin(&mut self) -> Result<(), Failure> {
+        let Some((file, path)) = &mut self.file else { return Ok(()) };
+        file.get_ref().set_len(0).map_err(|source| not_written(path, source))
     }
 
-    fn note(
-        &mut self,
-        line: u64,
-        reason: &str,
-        column: Option<&str>,
-        invalid: &Invalid,
-        row: Option<&str>,
-    ) -> Result<(), Failure> {
+    fn note(&mut self, row: &Tag, reason: &str, column: Option<&str>, invalid: &Invalid) -> Result<(), Failure> {
+        let Tag { line, raw } = row;
         self.told += 1;
         if self.told <= TOLD_MAX {
             let column = column.map(|column| format!(", column {column}")).unwrap_or_default();
@@ -264,14 +296,18 @@ impl Rejects {
         let Some((file, path)) = &mut self.file else { return Ok(()) };
         let Invalid { field, value, allowed } = invalid;
         let rejected = json!({
-            "file": self.source, "line": line, "reason": reason, "column": column, "field": field, "value": value, "allowed": allowed, "row": row,
+            "file": self.source, "line": line, "reason": reason, "column": column,
+            "field": field, "value": value, "allowed": allowed, "row": raw,
         });
-        writeln!(file, "{rejected}")
-            .map_err(|source| Error::Io { doing: format!("writing {}", path.display()), source }.into())
+        writeln!(file, "{rejected}").map_err(|source| not_written(path, source))
     }
 
     fn finish(self) -> Result<(), Failure> {
         let Some((mut file, path)) = self.file else { return Ok(()) };
-        file.flush().map_err(|source| Error::Io { doing: format!("writing {}", path.display()), source }.into())
+        file.flush().map_err(|source| not_written(&path, source))
     }
+}
+
+fn not_written(path: &Path, source: std::io::Error) -> Failure {
+    Error::Io { doing: format!("writing {}", path.display()), source }.into()
 }

@@ -56,9 +56,14 @@ pub(super) fn run(command: &Command, place: &Place, output: &mut Output) -> Resu
             Ok(ExitCode::SUCCESS)
         }
         Command::Verify { expect_head } => {
-            let expected = expect_head.as_deref().map(str::parse::<Hash>).transpose().map_err(Error::from)?;
+            let expected = expect_head.as_deref().map(expected_head).transpose()?;
             let mut progress = Progress::events("verifying");
-            let verification = verify_data(&place.data, expected, &mut |events| progress.set(events))?;
+            let copying = Progress::waiting("copying");
+            let mut copying = Some(copying);
+            let verification = verify_data(&place.data, expected, &mut |events| {
+                drop(copying.take());
+                progress.set(events);
+            })?;
             drop(progress);
             output.document(&verification, verification_for_people)?;
             Ok(if verification.ok { ExitCode::SUCCESS } else { ExitCode::from(1) })
@@ -93,6 +98,10 @@ pub(super) fn run(command: &Command, place: &Place, output: &mut Output) -> Resu
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+fn expected_head(text: &str) -> Result<Hash, Invalid> {
+    text.parse().map_err(|_| Invalid::new("expect_head", text, "64 hexadecimal digits"))
 }
 
 fn stat_for_people(stat: &JournalStat) -> String {

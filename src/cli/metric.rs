@@ -10,6 +10,7 @@ use pollster::block_on;
 use super::failure::Failure;
 use super::output::{Output, number, table};
 use super::place::Place;
+use super::progress::Progress;
 use super::time;
 
 #[derive(Debug, clap::Args)]
@@ -72,10 +73,12 @@ pub(super) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<Exi
         include_empty: args.include_empty,
     };
     let aggregator = place.open_to_ask()?.dispatch_aggregator();
+    let working = Progress::waiting("replaying");
     let answer = match args.at_position {
         None => block_on(aggregator.get_metric(&org, question))?,
         Some(position) => block_on(aggregator.get_metric_at(&org, Position::new(position), question))?,
     };
+    drop(working);
     output.document(&answer, |answer| metrics_table(answer))?;
     Ok(ExitCode::SUCCESS)
 }

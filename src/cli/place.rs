@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use ionveil::{Config, IonVeil};
+use ionveil::{Config, IonVeil, Kind};
 
 use super::failure::Failure;
+use super::progress::Progress;
 
 /// Who stands in the audit trail for what a command line changes.
 const PRINCIPAL: &str = "command-line";
@@ -18,15 +19,19 @@ pub(super) struct Place {
 impl Place {
     /// Opens for a command that changes something; makes the directory when there is none.
     pub(super) fn open(&self) -> Result<IonVeil, Failure> {
-        Ok(IonVeil::open(Config::at(&self.data))?.acting_as(PRINCIPAL))
+        let _working = Progress::waiting("opening the journal");
+        Ok(IonVeil::open(Config::at(&self.data))?.acting_as(PRINCIPAL)?)
     }
 
     /// Opens for a command that only asks. Where there is no journal nothing is known, and nothing is created.
     pub(super) fn open_to_ask(&self) -> Result<IonVeil, Failure> {
-        if self.data.join("journal").exists() {
-            return self.open();
+        let _working = Progress::waiting("opening the journal");
+        match IonVeil::open(Config::at(&self.data).existing()) {
+            Err(error) if error.kind() == Kind::NotFound => {
+                eprintln!("note: there is no journal in {}, so nothing is known", self.data.display());
+                Ok(IonVeil::open(Config::in_memory())?)
+            }
+            opened => Ok(opened?),
         }
-        eprintln!("note: there is no journal in {}, so nothing is known", self.data.display());
-        Ok(IonVeil::open(Config::in_memory())?)
     }
 }

@@ -9,6 +9,7 @@ use pollster::block_on;
 use super::failure::Failure;
 use super::output::{Output, number, table};
 use super::place::Place;
+use super::progress::Progress;
 use super::time;
 
 #[derive(Debug, clap::Args)]
@@ -30,7 +31,9 @@ pub(super) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<Exi
     let start = time::parse_optional("start", args.start.as_deref())?;
     let end = time::parse_optional("end", args.end.as_deref())?;
     let breakdown = place.open_to_ask()?.geographic_breakdown();
+    let working = Progress::waiting("replaying");
     let regions = block_on(breakdown.get_regional_summary(&org, start, end))?;
+    drop(working);
     output.document(&regions, regions_table)?;
     Ok(ExitCode::SUCCESS)
 }

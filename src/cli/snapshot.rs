@@ -10,6 +10,7 @@ use super::failure::Failure;
 use super::metric::metrics_table;
 use super::output::{Output, number};
 use super::place::Place;
+use super::progress::Progress;
 use super::time;
 
 #[derive(Debug, clap::Args)]
@@ -34,10 +35,12 @@ pub(super) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<Exi
     let org = args.org.parse()?;
     let as_of = time::parse_optional("as_of", args.as_of.as_deref())?;
     let aggregator = place.open_to_ask()?.dispatch_aggregator();
+    let working = Progress::waiting("replaying");
     let snapshot = match args.at_position {
         None => block_on(aggregator.get_dashboard_snapshot(&org, as_of))?,
         Some(position) => block_on(aggregator.get_dashboard_snapshot_at(&org, Position::new(position), as_of))?,
     };
+    drop(working);
     output.document(&snapshot, for_people)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -15,24 +15,11 @@ pub struct Rejection {
     pub column: Option<String>,
     /// Field, value and what is allowed.
     pub invalid: Invalid,
-    /// The row as it stood, cut after [`Rejection::RAW_BYTES_MAX`]; what is not UTF-8 is shown as U+FFFD.
-    pub raw: String,
 }
 
 impl Rejection {
-    /// So much of a rejected row is kept, in bytes.
-    pub const RAW_BYTES_MAX: usize = 4096;
-
-    pub(super) fn new(line: u64, error: FieldError, raw: &[u8]) -> Self {
-        let kept = raw.trim_ascii_end();
-        let kept = &kept[..kept.len().min(Self::RAW_BYTES_MAX)];
-        // A cut through the middle of a character is the cut's fault, not the row's: leave the rest of it out.
-        let kept = match std::str::from_utf8(kept) {
-            Err(error) if error.error_len().is_none() && raw.len() > kept.len() => &kept[..error.valid_up_to()],
-            _ => kept,
-        };
-        let raw = String::from_utf8_lossy(kept).into_owned();
-        Rejection { line, column: error.column, invalid: error.invalid, raw }
+    pub(super) fn new(line: u64, error: FieldError) -> Self {
+        Rejection { line, column: error.column, invalid: error.invalid }
     }
 }
 
@@ -174,18 +161,9 @@ mod tests {
     fn a_rejection_names_line_column_value_and_what_is_allowed() {
         let invalid = Invalid::new("severity", "\"X\"", "E, 3");
         let error = FieldError { column: Some("Priority".into()), invalid: invalid.clone() };
-        let rejection = Rejection::new(7, error, b"a,X\r\n");
+        let rejection = Rejection::new(7, error);
         assert_eq!(rejection.to_string(), "line 7, column Priority: severity is \"X\", allowed: E, 3");
-        assert_eq!(rejection.raw, "a,X");
-        assert_eq!(Rejection::new(7, invalid.into(), b"").to_string(), "line 7: severity is \"X\", allowed: E, 3");
-    }
-
-    #[test]
-    fn a_rejection_keeps_the_row_lossy_and_capped() {
-        let keep = |raw: &[u8]| Rejection::new(1, Invalid::new("row", "", "").into(), raw).raw;
-        assert_eq!(keep(b"a\xFFb"), "a\u{FFFD}b");
-        assert_eq!(keep("ä".repeat(3000).as_bytes()), "ä".repeat(2048));
-        assert_eq!(keep(format!("x{}", "ä".repeat(3000)).as_bytes()), format!("x{}", "ä".repeat(2047)));
+        assert_eq!(Rejection::new(7, invalid.into()).to_string(), "line 7: severity is \"X\", allowed: E, 3");
     }
 
     #[test]

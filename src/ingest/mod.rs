@@ -52,5 +52,5 @@ mod testing;
 
 pub use error::{BadMapping, Error, FieldError, Rejection};
 pub use mapping::{BoundMapping, Mapping};
-pub use reader::{ROW_BYTES_MAX, ReadSummary, Row, read, read_from};
+pub use reader::{ROW_BYTES_MAX, ReadSummary, Row, probe, read, read_from};
 pub use source::Source;

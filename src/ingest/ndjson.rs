@@ -113,7 +113,7 @@ mod tests {
             ],
         );
         let rows = rows_of(b"{\"event_id\":\"\xFF\"}\n", None);
-        assert_eq!(rows[0].outcome.as_ref().expect_err("not UTF-8").raw, "{\"event_id\":\"\u{FFFD}\"}");
+        assert_eq!(rows[0].raw, "{\"event_id\":\"\u{FFFD}\"}");
     }
 
     #[test]
@@ -125,7 +125,7 @@ mod tests {
             told(&rows),
             ["line 1: a", "line 2: event is a longer line, allowed: a line of up to 16777216 bytes", "line 3: a"]
         );
-        assert_eq!(rows[1].outcome.as_ref().expect_err("too long").raw.len(), 4096);
+        assert_eq!(rows[1].raw.len(), 4096);
     }
 
     #[test]

@@ -21,8 +21,26 @@ pub const ROW_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub struct Row {
     /// The physical line on which it starts; counts from 1, the header of a CSV file included.
     pub line: u64,
+    /// The row as it stood, cut after [`Row::RAW_BYTES_MAX`]; what is not UTF-8 is shown as U+FFFD.
+    pub raw: String,
     /// The event, its ranges not yet checked.
     pub outcome: Result<DispatchEvent, Rejection>,
+}
+
+impl Row {
+    /// So much of a row is kept, in bytes.
+    pub const RAW_BYTES_MAX: usize = 4096;
+
+    fn kept(raw: &[u8]) -> String {
+        let kept = raw.trim_ascii_end();
+        let kept = &kept[..kept.len().min(Self::RAW_BYTES_MAX)];
+        // A cut through the middle of a character is the cut's fault, not the row's: leave the rest of it out.
+        let kept = match std::str::from_utf8(kept) {
+            Err(error) if error.error_len().is_none() && raw.len() > kept.len() => &kept[..error.valid_up_to()],
+            _ => kept,
+        };
+        String::from_utf8_lossy(kept).into_owned()
+    }
 }
 
 /// What [`read`] handed out.
@@ -54,6 +72,18 @@ pub fn read(
     each: &mut dyn FnMut(Row) -> ControlFlow<()>,
 ) -> Result<ReadSummary, Error> {
     read_from(&source.to_string(), source.open()?, org, mapping, bytes_read, each)
+}
+
+/// Finds out whether `source` can be read at all: it is there, not empty, and has the columns of the mapping. Reads its
+/// beginning only. Standard input is taken on trust, since what is read of it is gone.
+///
+/// # Errors
+/// As [`read`].
+pub fn probe(source: &Source, org: &OrgId, mapping: Option<&Mapping>) -> Result<(), Error> {
+    if *source == Source::Stdin {
+        return Ok(());
+    }
+    read(source, org, mapping, &AtomicU64::new(0), &mut |_| ControlFlow::Break(())).map(|_| ())
 }
 
 /// As [`read`], from any reader; `name` is what errors call it.
@@ -99,9 +129,22 @@ impl Out<'_> {
     pub(super) fn row(&mut self, line: u64, outcome: Result<DispatchEvent, FieldError>, raw: &[u8]) -> ControlFlow<()> {
         self.summary.rows += 1;
         self.summary.rejected += u64::from(outcome.is_err());
-        let outcome = outcome.map_err(|error| Rejection::new(line, error, raw));
-        let flow = (self.each)(Row { line, outcome });
+        let outcome = outcome.map_err(|error| Rejection::new(line, error));
+        let flow = (self.each)(Row { line, raw: Row::kept(raw), outcome });
         self.summary.stopped = flow.is_break();
         flow
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_kept_as_it_stood_lossy_and_capped() {
+        assert_eq!(Row::kept(b"a,X\r\n"), "a,X");
+        assert_eq!(Row::kept(b"a\xFFb"), "a\u{FFFD}b");
+        assert_eq!(Row::kept("ä".repeat(3000).as_bytes()), "ä".repeat(2048));
+        assert_eq!(Row::kept(format!("x{}", "ä".repeat(3000)).as_bytes()), format!("x{}", "ä".repeat(2047)));
     }
 }

@@ -156,6 +156,11 @@ fn handles_on_many_threads_lose_and_double_nothing() {
     assert_eq!(ionveil.audit().stat().events, 150);
 }
 
+#[track_caller]
+fn acting_as(ionveil: &IonVeil, principal: &str) -> IonVeil {
+    ionveil.acting_as(principal).expect("a good name")
+}
+
 /// The message itself, as a host may send it.
 fn send(ionveil: &IonVeil, number: u64) -> Reply<IngestReport> {
     let message = IngestBatch { events: vec![event(&format!("e-{number}"))] };
@@ -327,7 +332,7 @@ fn a_flood_is_refused_with_a_hint_and_nothing_accepted_is_lost() {
 #[test]
 fn who_acts_stands_in_the_audit_with_one_correlation() {
     let ionveil = in_memory();
-    let (ada, bob) = (ionveil.acting_as("ada"), ionveil.acting_as("bob"));
+    let (ada, bob) = (acting_as(&ionveil, "ada"), acting_as(&ionveil, "bob"));
     let send =
         |handle: &IonVeil, id: &str| block_on(handle.dispatch_aggregator().ingest_event(event(id))).expect("taken");
     send(&ada, "a");

@@ -98,6 +98,11 @@ impl Runtime {
         Reply(started.map(|()| receiver).map_err(Some))
     }
 
+    /// The bounds it was started with.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
     /// The journal that everything is in.
     pub fn journal(&self) -> &Arc<dyn Journal> {
         &self.journal

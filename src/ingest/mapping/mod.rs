@@ -82,6 +82,26 @@ impl Mapping {
         Ok(compile::mapping(name, text)?)
     }
 
+    /// The column that a field of the event is taken from first; `None` for a constant, and for what is no field.
+    pub fn column_of(&self, field: &str) -> Option<&str> {
+        let slot = match field {
+            "event_id" => self.event_id.first_column(),
+            "dispatch_id" => self.dispatch_id.first_column(),
+            "timestamp" => self.timestamp.first_column(),
+            "severity" => self.severity.first_column(),
+            "response_time_minutes" => self.response_time_minutes.first_column(),
+            "distance_km" => self.distance_km.first_column(),
+            "region" => self.region.first_column(),
+            "unit_type" => self.unit_type.first_column(),
+            "sla_met" => self.sla_met.as_ref()?.first_column(),
+            "status" => self.status.as_ref()?.first_column(),
+            "latitude" => self.location.as_ref()?.column(|(latitude, _)| latitude),
+            "longitude" => self.location.as_ref()?.column(|(_, longitude)| longitude),
+            _ => None,
+        };
+        slot.map(|slot| self.columns.name(slot))
+    }
+
     /// Finds the columns in the header of a file; `file` is what errors call it. Spaces around a name do not count.
     ///
     /// # Errors
@@ -164,6 +184,10 @@ impl BoundMapping<'_> {
 }
 
 impl Location {
+    fn column(&self, of: fn((Slot, Slot)) -> Slot) -> Option<Slot> {
+        self.apart.map(of).or_else(|| self.together.first_column())
+    }
+
     fn value(&self, fields: &Fields<'_>) -> Result<Option<(f64, f64)>, FieldError> {
         let Some((latitude, longitude)) = self.apart else { return self.together.value(fields) };
         let number = |field, slot| match fields.text(slot, field)? {

@@ -67,6 +67,10 @@ pub(super) struct Rule<R: Read> {
 }
 
 impl<R: Read> Rule<R> {
+    pub(super) fn first_column(&self) -> Option<Slot> {
+        self.columns.first().map(|&(slot, _)| slot)
+    }
+
     pub(super) fn value(&self, fields: &Fields<'_>) -> Result<R::Value, FieldError> {
         for (slot, reader) in &self.columns {
             if let Some(text) = fields.text(*slot, self.field)? {
