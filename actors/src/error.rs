@@ -134,7 +134,6 @@ impl Error {
             Error::Journal(journal) => match journal.kind() {
                 journal::Kind::Invalid => Kind::Invalid,
                 journal::Kind::Corrupt => Kind::Corrupt,
-                journal::Kind::Conflict => Kind::Conflict,
                 journal::Kind::Overloaded => Kind::Overloaded,
                 journal::Kind::NotFound => Kind::NotFound,
                 journal::Kind::Unavailable => Kind::Unavailable,
@@ -179,11 +178,6 @@ mod tests {
                     .into(),
                 "corrupt",
                 "damaged at position 1: x",
-            ),
-            (
-                journal::Error::Fenced { stream: "a/b".parse().expect("a stream"), epoch: 1, current: 2 }.into(),
-                "conflict",
-                "epoch 2",
             ),
             (
                 journal::Error::Invalid { field: "f", value: "v".into(), allowed: "w".into() }.into(),

@@ -4,16 +4,13 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::position::{Position, Sequence};
-use crate::stream_id::StreamId;
+use crate::position::Position;
 
 /// What sort of error it is, for programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// The request is outside what is allowed. Nothing was written.
     Invalid,
-    /// Somebody else wrote first.
-    Conflict,
     /// The queue is full. The same request may succeed later.
     Overloaded,
     /// There is no such journal, stream or position.
@@ -47,26 +44,6 @@ pub enum Error {
         value: String,
         /// What it may be.
         allowed: String,
-    },
-    /// The stream has moved on since the caller looked.
-    #[error("stream {stream} is at sequence {actual}, not {expected}")]
-    Conflict {
-        /// The stream.
-        stream: StreamId,
-        /// Where the caller thought it was.
-        expected: Sequence,
-        /// Where it is.
-        actual: Sequence,
-    },
-    /// A later incarnation of the writer has written to the stream.
-    #[error("stream {stream} is written by epoch {current}, epoch {epoch} is over")]
-    Fenced {
-        /// The stream.
-        stream: StreamId,
-        /// The epoch that asked.
-        epoch: u64,
-        /// The epoch that holds the stream.
-        current: u64,
     },
     /// More is waiting to be written than the journal accepts.
     #[error("the journal's queue is full ({waiting_bytes} bytes waiting), try again later")]
@@ -122,7 +99,6 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Error::Invalid { .. } => Kind::Invalid,
-            Error::Conflict { .. } | Error::Fenced { .. } => Kind::Conflict,
             Error::Overloaded { .. } => Kind::Overloaded,
             Error::NoJournal { .. } => Kind::NotFound,
             Error::Held { .. } | Error::Poisoned { .. } | Error::Closed | Error::Io { .. } => Kind::Unavailable,

@@ -22,7 +22,7 @@ const SLED_LEAF_ITEMS_MAX: usize = 17;
 pub(crate) const HEADER_LEN: usize = 104;
 const BODY_LEN_MAX: usize = BLOCK_LEN_MAX - HEADER_LEN;
 const HEADER_CHECKSUM_AT: usize = 100;
-const BLOCK_MAGIC: [u8; 4] = *b"IVJB";
+pub(crate) const BLOCK_MAGIC: [u8; 4] = *b"IVJB";
 const BLOCK_VERSION: u8 = 1;
 
 /// Length and checksum before each record.
@@ -103,6 +103,25 @@ impl Header {
         self.block_in_group + 1 == self.blocks_in_group
     }
 
+    /// Reads the fields, if the magic number and the checksum fit. `bytes` are [`HEADER_LEN`] many.
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        let (checked, checksum) = bytes.split_at(HEADER_CHECKSUM_AT);
+        if checked[..4] != BLOCK_MAGIC || crc32fast::hash(checked).to_le_bytes() != checksum {
+            return None;
+        }
+        let mut fields = Reader { rest: &checked[8..] };
+        Some(Header {
+            key: BlockKey { position: Position::new(fields.u64()), part: fields.u16() },
+            parts: fields.u16(),
+            records: fields.u32(),
+            body_len: fields.u32(),
+            block_in_group: fields.u32(),
+            blocks_in_group: fields.u32(),
+            hash_before: Hash(fields.array()),
+            hash_after: Hash(fields.array()),
+        })
+    }
+
     fn write(&self, out: &mut [u8]) {
         out[0..4].copy_from_slice(&BLOCK_MAGIC);
         out[4] = BLOCK_VERSION;
@@ -134,25 +153,12 @@ impl<'a> Block<'a> {
         let Some((head, body)) = bytes.split_at_checked(HEADER_LEN) else {
             return Err(damage("the block is shorter than its header"));
         };
-        let (checked, checksum) = head.split_at(HEADER_CHECKSUM_AT);
-        if checked[..4] != BLOCK_MAGIC || crc32fast::hash(checked).to_le_bytes() != checksum {
+        let Some(header) = Header::read(head) else {
             return Err(damage("the block's header is damaged"));
-        }
-        let version = checked[4];
-        if version != BLOCK_VERSION {
-            return Err(damage(&format!("the block has format version {version}, known is {BLOCK_VERSION}")));
-        }
-        let mut fields = Reader { rest: &checked[8..] };
-        let header = Header {
-            key: BlockKey { position: Position::new(fields.u64()), part: fields.u16() },
-            parts: fields.u16(),
-            records: fields.u32(),
-            body_len: fields.u32(),
-            block_in_group: fields.u32(),
-            blocks_in_group: fields.u32(),
-            hash_before: Hash(fields.array()),
-            hash_after: Hash(fields.array()),
         };
+        if head[4] != BLOCK_VERSION {
+            return Err(damage(&format!("the block has format version {}, known is {BLOCK_VERSION}", head[4])));
+        }
         if header.key != key {
             return Err(damage(&format!("the block stored here is that of position {}", header.key.position)));
         }

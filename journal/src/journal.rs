@@ -29,7 +29,8 @@ pub type OnRecord<'a> = dyn FnMut(&Record<'_>) -> ControlFlow<()> + 'a;
 pub trait Journal: Send + Sync + 'static {
     /// Takes an append into the queue and returns at once; `done` is called when its outcome is on disk.
     ///
-    /// Outcomes come in the order in which appends were taken.
+    /// Outcomes come in the order in which appends were taken. An append is idempotent: the same event ids at the same place
+    /// of the stream are one append, however often it is submitted. Its ids are not looked for anywhere else.
     ///
     /// # Errors
     /// When it was not taken: not well-formed, queue full, fenced, closed. Nothing will be written, and `done` is dropped.
@@ -103,7 +104,7 @@ pub trait Journal: Send + Sync + 'static {
     /// Figures about the whole.
     fn stat(&self) -> Stat;
 
-    /// Checks every durable event against the chain, the head checkpoint and, if given, a hash that was kept elsewhere.
+    /// Checks every durable event against the chain, the head that was acknowledged and, if given, a hash kept elsewhere.
     ///
     /// # Errors
     /// When the store cannot be read at all. Damage is not an error but the answer.

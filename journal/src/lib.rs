@@ -46,6 +46,7 @@ mod journal;
 mod local;
 mod position;
 mod record;
+mod salvage;
 mod snapshot;
 mod store;
 mod stream_id;

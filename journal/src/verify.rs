@@ -9,6 +9,7 @@ use crate::chain::Hash;
 use crate::directory::{Directory, Head, HeadCheckpoint};
 use crate::error::{Damage, Error};
 use crate::position::{Position, Sequence};
+use crate::salvage::Salvaged;
 use crate::store::{Guards, SledStore, Store};
 
 /// What a verification found. `damage` is `None` when everything is as it was written.
@@ -160,19 +161,49 @@ pub fn verify_copy(
         .map_err(|error| Error::io("making a directory for the copy", error))?;
     directory.copy_to(copy.path())?;
     let copied = Directory::new(copy.path());
-    let checked = copied
-        .check_header()
-        .and_then(|()| HeadCheckpoint::read(&copied))
-        .and_then(|checkpoint| Ok((checkpoint, SledStore::open(&copied.store(), Guards::ON)?)))
-        .and_then(|(checkpoint, store)| verify_store(&store, None, Some(checkpoint), expected, progress));
-    match checked {
-        // Not even readable: the damage is of the whole, so it begins at the first position.
-        Err(Error::Unreadable { problem, .. }) => Ok(VerifyReport {
-            events: 0,
-            blocks: 0,
-            head: Head::default(),
-            damage: Some(Damage { position: Position::FIRST, problem }),
-        }),
-        other => other,
+    let checkpoint = match copied.check_header().and_then(|()| HeadCheckpoint::read(&copied)) {
+        Ok(checkpoint) => checkpoint,
+        // The store may be sound, but nobody can say what it should hold: the damage begins with the first position.
+        Err(Error::Unreadable { problem, .. }) => return Ok(nothing_sound(problem)),
+        Err(other) => return Err(other),
+    };
+    let checked = SledStore::open(&copied.store(), Guards::ON)
+        .and_then(|store| verify_store(&store, None, Some(checkpoint), expected, progress));
+    let (report, problem) = match checked {
+        Ok(report) if report.is_ok() => return Ok(report),
+        Ok(report) => (Some(report), String::new()),
+        Err(Error::Unreadable { problem, .. }) => (None, problem),
+        Err(other) => return Err(other),
+    };
+    // sled names no place, and has dropped from the copy what it did not believe. The evidence itself still has it.
+    let located = locate(&directory, checkpoint, expected, &problem, report.is_none());
+    Ok(located.or(report).unwrap_or_else(|| nothing_sound(problem)))
+}
+
+fn nothing_sound(problem: String) -> VerifyReport {
+    let damage = Some(Damage { position: Position::FIRST, problem });
+    VerifyReport { events: 0, blocks: 0, head: Head::default(), damage }
+}
+
+/// What the blocks in sled's file say without sled, if they say that something is damaged, or if nobody else says anything.
+fn locate(
+    directory: &Directory,
+    checkpoint: Head,
+    expected: Option<Hash>,
+    problem: &str,
+    must_say: bool,
+) -> Option<VerifyReport> {
+    let salvaged = Salvaged::open(&directory.store().join("db")).ok()?;
+    let mut report = verify_store(&salvaged, None, Some(checkpoint), expected, &mut |_| {}).ok()?;
+    let because = if problem.is_empty() { String::new() } else { format!(" ({problem})") };
+    if let Some(damage) = &mut report.damage {
+        damage.problem.push_str(&because);
+        return Some(report);
     }
+    // Every event can still be read, if not by sled. Where a copy of one is damaged is where somebody has been.
+    let beyond = must_say.then(|| report.head.position.plus(1));
+    let position = salvaged.first_damaged_copy.or(beyond)?;
+    let problem = format!("the store's file is damaged, though every event is still in it{because}");
+    report.damage = Some(Damage { position, problem });
+    Some(report)
 }

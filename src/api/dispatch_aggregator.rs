@@ -1,8 +1,8 @@
 //! Ingest and metrics.
 
 use ionveil_actors::dispatch::{
-    AggregatedMetric, DashboardSnapshot, DispatchEvent, GetMetric, GetSnapshot, GetWatermark, IngestReport, Instant,
-    SetRetention,
+    AggregatedMetric, DashboardSnapshot, DispatchEvent, GetDashboardSnapshot, GetMetric, GetWatermark, IngestReport,
+    Instant, SetRetention,
 };
 use ionveil_actors::domain::{OrgId, Timestamp};
 use ionveil_journal::Position;
@@ -117,7 +117,7 @@ impl DispatchAggregator {
         org: &OrgId,
         as_of: Option<Instant>,
     ) -> Result<DashboardSnapshot, Error> {
-        let question = GetSnapshot { org_id: org.clone(), as_of };
+        let question = GetDashboardSnapshot { org_id: org.clone(), as_of };
         Ok(self.ionveil.inner.dispatches.ask(org.as_str(), question, self.ionveil.caller.clone()).await?)
     }
 
@@ -131,7 +131,7 @@ impl DispatchAggregator {
         position: Position,
         as_of: Option<Instant>,
     ) -> Result<DashboardSnapshot, Error> {
-        let question = GetSnapshot { org_id: org.clone(), as_of };
+        let question = GetDashboardSnapshot { org_id: org.clone(), as_of };
         let caller = self.ionveil.caller.clone();
         Ok(self.ionveil.inner.dispatches.ask_at(org.as_str(), position, question, caller).await?)
     }

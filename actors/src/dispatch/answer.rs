@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::cell::{GroupFilter, Merged, MinuteCell};
 use super::dispatch_event::Status;
 use super::query::{
-    AggregatedMetric, AggregationType, DashboardSnapshot, Dimensions, GetMetric, GetRegions, GetSnapshot, GetWatermark,
-    Instant, Metric, Percent, RegionSummary, WINDOWS_MAX,
+    AggregatedMetric, AggregationType, DashboardSnapshot, Dimensions, GetDashboardSnapshot, GetMetric, GetRegions,
+    GetWatermark, Instant, Metric, Percent, RegionSummary, WINDOWS_MAX,
 };
 use super::state::{Dispatches, minute_of};
 use crate::domain::{MICROS_PER_HOUR, MICROS_PER_MINUTE, TimeWindow, Timestamp};
@@ -40,7 +40,7 @@ impl Query<Dispatches> for GetMetric {
             let (window_start, window_end) = windows.bounds(index);
             AggregatedMetric {
                 metric_name: self.metric.as_str(),
-                value: window.value(self.aggregation),
+                value: window.value(self.aggregation).filter(|value| value.is_finite()),
                 window_start,
                 window_end,
                 dimensions: self.dimensions.to_map(),
@@ -57,7 +57,7 @@ impl Query<Dispatches> for GetMetric {
     }
 }
 
-impl Query<Dispatches> for GetSnapshot {
+impl Query<Dispatches> for GetDashboardSnapshot {
     type Answer = DashboardSnapshot;
 
     fn answer(self, state: &Dispatches, given: &Given) -> Result<DashboardSnapshot, Error> {
@@ -263,7 +263,7 @@ impl Windows {
         let (window_start, window_end) = self.bounds(0);
         AggregatedMetric {
             metric_name: metric.as_str(),
-            value: merged.value(aggregation),
+            value: merged.value(aggregation).filter(|value| value.is_finite()),
             window_start,
             window_end,
             dimensions: dimensions.to_map(),

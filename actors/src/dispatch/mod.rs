@@ -23,8 +23,8 @@ pub use command::{IngestBatch, IngestReport, Rejected, RejectedBecause, SetReten
 pub use dispatch_event::{DispatchEvent, Status};
 pub use event::{DispatchRecorded, Event, RetentionSet};
 pub use query::{
-    AggregatedMetric, AggregationType, DashboardSnapshot, Dimensions, GetMetric, GetRegions, GetSnapshot, GetWatermark,
-    Instant, Metric, Percent, RegionSummary, WINDOWS_MAX,
+    AggregatedMetric, AggregationType, DashboardSnapshot, Dimensions, GetDashboardSnapshot, GetMetric, GetRegions,
+    GetWatermark, Instant, Metric, Percent, RegionSummary, WINDOWS_MAX,
 };
 pub use state::Dispatches;
 

@@ -238,7 +238,7 @@ impl GetMetric {
 pub struct AggregatedMetric {
     /// What was measured.
     pub metric_name: &'static str,
-    /// `None` only for windows without samples that were asked for.
+    /// `None` for windows without samples that were asked for, and when no `f64` can hold it, as a sum of two of 1.7e308.
     pub value: Option<f64>,
     /// First instant of the window.
     pub window_start: Timestamp,
@@ -256,7 +256,7 @@ pub struct AggregatedMetric {
 
 /// The state of an org's dashboard.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GetSnapshot {
+pub struct GetDashboardSnapshot {
     /// Whose it is; goes into the answer.
     pub org_id: OrgId,
     /// Defaults to now.

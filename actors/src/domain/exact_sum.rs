@@ -1,7 +1,5 @@
 //! A sum of floating-point numbers without rounding on the way.
 
-use serde::{Deserialize, Serialize};
-
 /// The exact sum of any number of finite values; [`ExactSum::value`] rounds once.
 ///
 /// The sum is kept as a list of numbers that do not overlap, smallest first (Shewchuk's expansion), so that neither the
@@ -12,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// let sum: ExactSum = [1e16, 1.0, -1e16].into_iter().collect();
 /// assert_eq!(sum.value(), 1.0);
 /// ```
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default)]
 pub struct ExactSum {
     parts: Vec<f64>,
 }

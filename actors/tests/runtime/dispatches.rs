@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use ionveil_actors::catalogue::payload_json;
 use ionveil_actors::dispatch::{
-    AggregationType, DispatchEvent, Dispatches, GetMetric, GetSnapshot, IngestBatch, Instant, Metric, SetRetention,
+    AggregationType, DispatchEvent, Dispatches, GetDashboardSnapshot, GetMetric, IngestBatch, Instant, Metric,
+    SetRetention,
 };
 use ionveil_actors::domain::TimeWindow;
 use ionveil_actors::runtime::{Caller, Limits, Registry};
@@ -34,7 +35,7 @@ fn answers(registry: &Registry<Dispatches>) -> String {
         ..GetMetric::new(Metric::ResponseTime, TimeWindow::Minute5, AggregationType::Average)
     };
     let metric = wait(registry.ask("org", metric, Caller::default())).expect("an answer");
-    let snapshot = GetSnapshot { org_id: "org".parse().expect("an id"), as_of: None };
+    let snapshot = GetDashboardSnapshot { org_id: "org".parse().expect("an id"), as_of: None };
     let snapshot = wait(registry.ask("org", snapshot, Caller::default())).expect("an answer");
     assert_eq!(metric.len(), 12);
     serde_json::to_string(&(metric, snapshot)).expect("JSON")

@@ -111,15 +111,16 @@ fn open_db(config: &sled::Config, dir: &Path) -> Result<sled::Db, Error> {
     loop {
         let problem = match contained(|| config.open()) {
             Ok(Ok(db)) => return Ok(db),
+            Ok(Err(sled::Error::Corruption { .. })) => "sled finds its files corrupted".to_owned(),
             Ok(Err(error)) if !error.to_string().contains("could not acquire lock") => {
-                format!("sled cannot read its files ({error})")
+                format!("sled cannot read its files: {error}")
             }
             Ok(Err(_)) if begin.elapsed() < LOCK_WAIT => {
                 std::thread::sleep(Duration::from_millis(2));
                 continue;
             }
             Ok(Err(_)) => return Err(Error::Held { path: dir.to_owned() }),
-            Err(panic) => format!("sled's files are damaged ({panic})"),
+            Err(panic) => format!("sled's files are damaged: {panic}"),
         };
         return Err(Error::Unreadable { path: dir.to_owned(), problem });
     }

@@ -480,17 +480,46 @@ fn any_changed_byte_of_any_file_is_found_or_changes_no_event() {
     assert!(found > 20, "hardly any change was found: {found}");
 }
 
+/// sled only says that its files are corrupted; an auditor wants to know which event somebody has touched.
+#[test]
+fn a_changed_byte_of_a_stored_event_is_named_at_its_position() {
+    quieten_sled();
+    let (dir, head, events) = sled_journal(&[&SMALL[..], &LARGE[..]].concat(), 0);
+    let sound = files(dir.path());
+    let db = dir.path().join("sled/db");
+    let mut named = 0;
+    for event in &events {
+        let id = event.id.as_bytes();
+        let copies = sound[&db].windows(id.len()).enumerate().filter(|(_, window)| window == id).map(|(at, _)| at);
+        for at in copies {
+            let mut damaged = sound.clone();
+            damaged.get_mut(&db).expect("it is there")[at] ^= 0x40;
+            let place = tempfile::tempdir().expect("a directory");
+            write_files(dir.path(), place.path(), &damaged);
+            // Of a copy that sled has no use for any more it may not even notice.
+            if let Some(damage) = verified(place.path(), Some(head.hash)) {
+                assert_eq!(damage.position.get(), event.position, "byte {at}: {damage}");
+                named += 1;
+            }
+        }
+    }
+    assert!(named >= events.len(), "{named} of {} events", events.len());
+}
+
 #[test]
 fn a_lost_file_is_missed_and_not_made_anew() {
-    for lost in ["journal.toml", "head", "sled/db", "sled"] {
+    for lost in [&["journal.toml"][..], &["head"], &["sled/db"], &["sled"], &["journal.toml", "sled"]] {
         let (dir, ..) = sled_journal(&SMALL, 0);
-        let path = dir.path().join(lost);
-        if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) }.expect("removed");
+        let paths: Vec<PathBuf> = lost.iter().map(|name| dir.path().join(name)).collect();
+        for path in &paths {
+            if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.expect("removed");
+        }
+        let lost = lost.join(" and ");
         let damage = verified(dir.path(), None).unwrap_or_else(|| panic!("{lost}: verify says all is well"));
         assert_eq!(damage.position, Position::FIRST, "{lost}: {damage}");
         let error = LocalJournal::open(dir.path()).err().unwrap_or_else(|| panic!("{lost}: opened all the same"));
         assert_eq!(error.kind(), Kind::Corrupt, "{lost}: {error}");
-        assert!(!path.exists(), "{lost} was made anew");
+        assert!(paths.iter().all(|path| !path.exists()), "{lost}: made anew");
     }
 }
 

@@ -133,7 +133,7 @@ fn answers(org: &Org) -> String {
     let span = GetRegions { start: Some(Instant::FromNow(-4 * HOUR)), end: Some(Instant::Latest) };
     let _ = writeln!(text, "{:?}", org.ask(span));
     for as_of in [None, Some(Instant::Latest), Some(Instant::FromNow(-HOUR))] {
-        let snapshot = org.ask(GetSnapshot { org_id: "org".parse().expect("an id"), as_of });
+        let snapshot = org.ask(GetDashboardSnapshot { org_id: "org".parse().expect("an id"), as_of });
         let _ = writeln!(text, "{:?}", snapshot.expect("an answer"));
     }
     text
@@ -196,7 +196,7 @@ proptest! {
             }
         }
         for as_of in [now_plus(0), now_plus(-30 * MIN), now_plus(6 * MIN)] {
-            let seen = org.ask(GetSnapshot { org_id: "org".parse().expect("an id"), as_of: Some(Instant::At(as_of)) });
+            let seen = org.ask(GetDashboardSnapshot { org_id: "org".parse().expect("an id"), as_of: Some(Instant::At(as_of)) });
             let seen = seen.expect("an answer");
             prop_assert_eq!(seen.active_dispatches, model.with_status(Status::Active, as_of));
             prop_assert_eq!(seen.pending_dispatches, model.with_status(Status::Pending, as_of));

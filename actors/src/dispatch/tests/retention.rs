@@ -83,7 +83,8 @@ fn forgetting_takes_measures_ids_and_statuses_with_it() {
     assert_eq!(state.reports.len(), 2, "those of the dispatch that was closed lately, and of the latest");
     assert_eq!(state.reports["one"].len(), 1);
     assert!(state.ever_open.is_empty());
-    let snapshot = org.ask(GetSnapshot { org_id: "org".parse().expect("an id"), as_of: Some(Instant::Latest) });
+    let snapshot =
+        org.ask(GetDashboardSnapshot { org_id: "org".parse().expect("an id"), as_of: Some(Instant::Latest) });
     let snapshot = snapshot.expect("an answer");
     assert_eq!((snapshot.active_dispatches, snapshot.pending_dispatches), (0, 0));
     let count = GetMetric {

@@ -1,10 +1,10 @@
-//! `GetSnapshot`: the last hour in whole minutes, and what is under way.
+//! `GetDashboardSnapshot`: the last hour in whole minutes, and what is under way.
 
 use super::*;
 
 #[track_caller]
 fn snapshot(org: &Org, as_of: Option<Instant>) -> DashboardSnapshot {
-    org.ask(GetSnapshot { org_id: "org".parse().expect("an id"), as_of }).expect("an answer")
+    org.ask(GetDashboardSnapshot { org_id: "org".parse().expect("an id"), as_of }).expect("an answer")
 }
 
 fn report(event_id: &str, dispatch_id: &str, at: Timestamp, status: Status) -> DispatchEvent {
