@@ -80,6 +80,12 @@ pub struct IonVeil {
 pub(crate) struct Inner {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) dispatches: Registry<Dispatches>,
+    ending: Arc<Ending>,
+}
+
+/// What it takes to shut down, whoever does it: the last handle, or a thread that was told to.
+struct Ending {
+    runtime: Arc<Runtime>,
     journal: Arc<LocalJournal>,
     /// Once shut: whether everything under way was finished.
     drained: Mutex<Option<bool>>,
@@ -101,7 +107,8 @@ impl IonVeil {
         let runtime = Runtime::start(shared, config.clock, config.limits)
             .map_err(|source| Error::Io { doing: "starting the actor threads".into(), source })?;
         let dispatches = Registry::new(&runtime);
-        let inner = Arc::new(Inner { runtime, dispatches, journal, drained: Mutex::new(None) });
+        let ending = Arc::new(Ending { runtime: Arc::clone(&runtime), journal, drained: Mutex::new(None) });
+        let inner = Arc::new(Inner { runtime, dispatches, ending });
         Ok(IonVeil { inner, caller: Caller::default() })
     }
 
@@ -144,22 +151,20 @@ impl IonVeil {
     /// after `timeout`; what was acknowledged is on disk all the same. A second call waits for the first and says the same.
     pub async fn shutdown(&self, timeout: Duration) -> bool {
         let (sender, receiver) = oneshot::channel();
-        let inner = Arc::clone(&self.inner);
+        let ending = Arc::clone(&self.inner.ending);
         // Draining blocks, and the caller's executor must not be.
         let spawned = std::thread::Builder::new().name("ionveil-shutdown".into()).spawn(move || {
-            let drained = inner.shut(timeout);
-            // Before the answer: whoever has it and drops the last handle finds the journal free at once.
-            drop(inner);
-            let _ = sender.send(drained);
+            // Whoever waited may have gone: then the last handle waits for this.
+            let _ = sender.send(ending.shut(timeout));
         });
         match spawned {
             Ok(_) => receiver.await.unwrap_or(false),
-            Err(_) => self.inner.shut(timeout),
+            Err(_) => self.inner.ending.shut(timeout),
         }
     }
 }
 
-impl Inner {
+impl Ending {
     fn shut(&self, timeout: Duration) -> bool {
         // Whoever comes second waits for the first, and gets the same answer.
         let mut shut = self.drained.lock().unwrap_or_else(PoisonError::into_inner);
@@ -173,6 +178,6 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.shut(DROP_TIMEOUT);
+        self.ending.shut(DROP_TIMEOUT);
     }
 }

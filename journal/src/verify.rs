@@ -1,7 +1,9 @@
 //! Checking the whole journal, in one pass, without changing it.
 
 use std::collections::HashMap;
+use std::fs::Permissions;
 use std::ops::ControlFlow;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::blocks::Walk;
@@ -157,6 +159,7 @@ pub fn verify_copy(
     let _lock = directory.lock(false)?;
     let copy = tempfile::Builder::new()
         .prefix("ionveil-verify-")
+        .permissions(Permissions::from_mode(0o700)) // it holds what the journal holds
         .tempdir()
         .map_err(|error| Error::io("making a directory for the copy", error))?;
     directory.copy_to(copy.path())?;

@@ -94,7 +94,7 @@ impl DispatchAggregator {
         Ok(self.ionveil.inner.dispatches.ask(org.as_str(), question, self.ionveil.caller.clone()).await?)
     }
 
-    /// As [`DispatchAggregator::get_metric`], on what was known at a position of the journal.
+    /// As [`DispatchAggregator::get_metric`], on what was known at a position of the journal; beyond the head that is all.
     ///
     /// # Errors
     /// As [`DispatchAggregator::get_metric`].

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use ionveil_actors::dispatch::{DispatchEvent, IngestBatch, IngestReport};
+use ionveil_actors::dispatch::{DispatchEvent, IngestBatch, IngestReport, METADATA_DEPTH_MAX};
 use ionveil_actors::domain::OrgId;
 use ionveil_actors::runtime::Reply;
 use serde_json::Value;
@@ -136,17 +136,34 @@ impl<T> Default for Filling<T> {
 fn stored_len(event: &DispatchEvent) -> usize {
     const ENVELOPE_AND_NUMBERS: usize = 200;
     let texts = [&event.event_id, &event.dispatch_id, &event.region, &event.unit_type];
-    let metadata: usize = event.metadata.iter().map(|(name, value)| name.len() + json_len(value)).sum();
+    let metadata: usize = event.metadata.iter().map(|(name, value)| text_len(name) + json_len(value, 1)).sum();
     ENVELOPE_AND_NUMBERS + texts.iter().map(|text| text.len()).sum::<usize>() + metadata
 }
 
-fn json_len(value: &Value) -> usize {
+fn json_len(value: &Value, depth: usize) -> usize {
     const PUNCTUATION: usize = 4;
+    // What is nested deeper is rejected anyway; here it must not use up the stack.
+    if depth > METADATA_DEPTH_MAX {
+        return PUNCTUATION;
+    }
     PUNCTUATION
         + match value {
-            Value::Null | Value::Bool(_) | Value::Number(_) => 8,
-            Value::String(text) => text.len(),
-            Value::Array(values) => values.iter().map(json_len).sum(),
-            Value::Object(members) => members.iter().map(|(name, value)| name.len() + json_len(value)).sum(),
+            Value::Null | Value::Bool(_) => 8,
+            Value::Number(_) => 24,
+            Value::String(text) => text_len(text),
+            Value::Array(values) => values.iter().map(|value| json_len(value, depth + 1)).sum(),
+            Value::Object(members) => {
+                members.iter().map(|(name, value)| text_len(name) + json_len(value, depth + 1)).sum()
+            }
         }
+}
+
+/// The length of a text as JSON, where a control character takes six bytes.
+fn text_len(text: &str) -> usize {
+    let escaped = |byte: u8| match byte {
+        0..0x20 => 6,
+        b'"' | b'\\' => 2,
+        _ => 1,
+    };
+    text.bytes().map(escaped).sum()
 }

@@ -100,10 +100,11 @@ pub(super) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<Exi
     }
 }
 
-/// Rows that the reader hands over at a time.
+/// Rows that the reader hands over at a time, fewer when they are long.
 const CHUNK_ROWS: usize = 256;
-/// Chunks that the reader may be ahead of the aggregator.
-const CHUNKS_AHEAD: usize = 8;
+const CHUNK_BYTES: usize = 1 << 20;
+/// Chunks that the reader may be ahead of the aggregator. What a row holds can take many times its bytes in memory.
+const CHUNKS_AHEAD: usize = 2;
 
 /// How long the end of the command waits for what is under way; nothing is, once everything is settled.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -154,7 +155,7 @@ impl Job<'_> {
     ) -> Result<(), Failure> {
         let mut stream = self.aggregator.ingest_stream();
         for chunk in chunks {
-            for Row { line, raw, outcome } in chunk {
+            for Row { line, raw, outcome, .. } in chunk {
                 summary.read += 1;
                 match outcome {
                     Ok(event) => {
@@ -208,11 +209,14 @@ fn read_chunks(
     chunks: &mpsc::SyncSender<Vec<Row>>,
 ) -> Result<(), ingest::Error> {
     let mut chunk = Vec::with_capacity(CHUNK_ROWS);
+    let mut bytes = 0;
     let result = ingest::read(source, org, mapping, bytes_read, &mut |row| {
+        bytes += row.len;
         chunk.push(row);
-        if chunk.len() < CHUNK_ROWS {
+        if chunk.len() < CHUNK_ROWS && bytes < CHUNK_BYTES {
             return ControlFlow::Continue(());
         }
+        bytes = 0;
         match chunks.send(std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK_ROWS))) {
             Ok(()) => ControlFlow::Continue(()),
             Err(_) => ControlFlow::Break(()),

@@ -27,7 +27,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "T", allow_hyphen_values = true)]
     as_of: Option<String>,
     /// On what was known at that position of the journal.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     at_position: Option<u64>,
 }
 

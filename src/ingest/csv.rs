@@ -82,6 +82,15 @@ impl Rows {
             let problem = match met {
                 Line::End if start == 0 => return Ok(Next::End),
                 Line::End => Invalid::new("row", "a quote that is never closed", QUOTES),
+                Line::TooLong if start > 0 => {
+                    // The quote was left open on the first line; the lines in between are rows of their own.
+                    lines.unread_before_too_long(&self.raw[first.end..start]);
+                    self.raw.truncate(first.end);
+                    return Ok(Next::Bad {
+                        line,
+                        invalid: Invalid::new("row", "a quote that is not closed in time", QUOTES),
+                    });
+                }
                 Line::TooLong => {
                     let allowed = format!("up to {ROW_BYTES_MAX} bytes");
                     return Ok(Next::Bad { line, invalid: Invalid::new("row", "a longer row", allowed) });

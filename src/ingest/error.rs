@@ -67,6 +67,14 @@ pub enum Error {
         /// The path.
         name: String,
     },
+    /// A mapping of that size is none.
+    #[error("mapping {name} is larger than {bytes_max} bytes")]
+    TooLarge {
+        /// The path.
+        name: String,
+        /// The largest there may be.
+        bytes_max: u64,
+    },
     /// The operating system does not hand the file out, or stopped doing so.
     #[error("file {name} cannot be read: {source}")]
     Unreadable {
@@ -134,6 +142,9 @@ impl Error {
             Error::NotFound { field, name } => Some(Invalid::new(*field, name, "a file that exists")),
             Error::NotAFile { field, name } => {
                 Some(Invalid::new(*field, format_args!("{name} (a directory)"), "a file"))
+            }
+            Error::TooLarge { name, bytes_max } => {
+                Some(Invalid::new("mapping", format_args!("{name} (larger)"), format!("at most {bytes_max} bytes")))
             }
             Error::DamagedGzip { name, source } => {
                 Some(Invalid::new("FILE", format_args!("{name} ({source})"), "a whole gzip file"))

@@ -9,6 +9,8 @@ pub(super) struct Lines<'a> {
     input: Box<dyn BufRead + 'a>,
     /// Lines that were read once and are to be read again, before those of `input`.
     again: io::Cursor<Vec<u8>>,
+    /// Whether a line that was too long came after those in `again`.
+    again_too_long: bool,
     number: u64,
 }
 
@@ -25,7 +27,7 @@ pub(super) enum Line {
 
 impl<'a> Lines<'a> {
     pub(super) fn new(input: Box<dyn BufRead + 'a>) -> Self {
-        Lines { input, again: io::Cursor::default(), number: 0 }
+        Lines { input, again: io::Cursor::default(), again_too_long: false, number: 0 }
     }
 
     /// The line that was read last; counts from 1.
@@ -38,6 +40,10 @@ impl<'a> Lines<'a> {
         if self.again.read_until(b'\n', buffer)? > 0 {
             self.number += 1;
             return Ok(Line::Whole); // it was not too long the first time
+        }
+        if std::mem::take(&mut self.again_too_long) {
+            self.number += 1;
+            return Ok(Line::TooLong);
         }
         let start = buffer.len();
         let count = self.input.by_ref().take(ROW_BYTES_MAX as u64 + 1).read_until(b'\n', buffer)?;
@@ -55,6 +61,13 @@ impl<'a> Lines<'a> {
             return Ok(Line::TooLong);
         }
         Ok(Line::Whole)
+    }
+
+    /// As [`Lines::unread`], of lines after which one was met that is too long, and is to be met again.
+    pub(super) fn unread_before_too_long(&mut self, bytes: &[u8]) {
+        self.number -= 1;
+        self.unread(bytes);
+        self.again_too_long = true;
     }
 
     /// Makes the lines in `bytes`, which were read last, the next ones again.

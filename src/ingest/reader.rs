@@ -21,6 +21,8 @@ pub const ROW_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub struct Row {
     /// The physical line on which it starts; counts from 1, the header of a CSV file included.
     pub line: u64,
+    /// How long the row is, in bytes.
+    pub len: usize,
     /// The row as it stood, cut after [`Row::RAW_BYTES_MAX`]; what is not UTF-8 is shown as U+FFFD.
     pub raw: String,
     /// The event, its ranges not yet checked.
@@ -130,7 +132,7 @@ impl Out<'_> {
         self.summary.rows += 1;
         self.summary.rejected += u64::from(outcome.is_err());
         let outcome = outcome.map_err(|error| Rejection::new(line, error));
-        let flow = (self.each)(Row { line, raw: Row::kept(raw), outcome });
+        let flow = (self.each)(Row { line, len: raw.len(), raw: Row::kept(raw), outcome });
         self.summary.stopped = flow.is_break();
         flow
     }

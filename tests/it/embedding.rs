@@ -411,3 +411,61 @@ fn a_stream_of_large_events_never_crowds_itself_out() {
     assert_eq!(refused.invalid().expect("it names the field").field, "metadata");
     assert_eq!(count(&ionveil), 24);
 }
+
+#[test]
+fn a_name_in_the_audit_trail_is_a_name_and_not_the_systems() {
+    let ionveil = IonVeil::open(Config::in_memory()).expect("memory");
+    for name in ["", "system", "a/b", "a\nb", &"x".repeat(129)] {
+        let refused = ionveil.acting_as(name).err().unwrap_or_else(|| panic!("{name:?} was taken"));
+        assert_eq!(refused.invalid().expect("it names the field").field, "principal", "{name:?}");
+    }
+}
+
+/// The second one was once told that all was done while the first was still at it.
+#[test]
+fn whoever_shuts_down_second_waits_for_the_first() {
+    let dir = TempDir::new().expect("a temporary directory");
+    for _ in 0..10 {
+        let ionveil = IonVeil::open(Config::at(dir.path())).expect("the journal is free");
+        let under_way: Vec<_> = (0..50).map(|number| send(&ionveil, number)).collect();
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    assert!(block_on(ionveil.shutdown(TIMEOUT)));
+                    drop(IonVeil::open(Config::at(dir.path()).existing()).map_err(|error| error.kind()));
+                    let late = block_on(ionveil.dispatch_aggregator().get_watermark(&org()));
+                    assert_eq!(late.expect_err("shut").kind(), Kind::Unavailable);
+                });
+            }
+        });
+        under_way.into_iter().for_each(|reply| drop(block_on(reply).expect("it was accepted before")));
+    }
+}
+
+/// As a time-out around `shutdown` does it: the future is dropped, then the handle, and the directory has to be free.
+#[test]
+fn a_shutdown_that_nobody_waits_for_is_waited_for_by_the_last_handle() {
+    let dir = TempDir::new().expect("a temporary directory");
+    for number in 0..20 {
+        let ionveil = IonVeil::open(Config::at(dir.path())).expect("the last handle has waited");
+        drop(send(&ionveil, number));
+        let mut shutdown = Box::pin(ionveil.shutdown(TIMEOUT));
+        let _ = shutdown.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+        drop(shutdown);
+        drop(ionveil);
+    }
+}
+
+#[test]
+fn a_stream_over_more_orgs_than_the_queues_hold_gets_through() {
+    let limits = Limits { threads: 1, entity_messages_max: 2, system_messages_max: 3 };
+    let ionveil = IonVeil::open(Config::in_memory().with_limits(limits)).expect("memory");
+    let events = (0..3_000).map(|number| {
+        let mut event = event(&format!("e-{number}"));
+        event.org_id = format!("org-{}", number % 700).parse().expect("an org");
+        event
+    });
+    let report = block_on(ionveil.dispatch_aggregator().ingest_batch(events.collect())).expect("it makes its own room");
+    assert_eq!((report.accepted, report.rejected.len()), (3_000, 0));
+    assert_eq!(ionveil.audit().streams().len(), 700);
+}

@@ -105,26 +105,27 @@ fn bad_rows_are_told_and_good_rows_of_the_same_file_are_kept() {
         .map(|reject| {
             let text = |name: &str| reject[name].as_str().unwrap_or("-").to_owned();
             assert!(!text("allowed").is_empty(), "{reject}");
-            format!("{} {} {} {}", reject["line"], text("reason"), text("field"), text("value"))
+            assert!(!text("row").is_empty() && text("row") != "-", "{reject}");
+            format!("{} {} {} {} {}", reject["line"], text("reason"), text("column"), text("field"), text("value"))
         })
         .collect();
     told.sort_by_key(|line| line.split(' ').next().and_then(|line| line.parse::<u64>().ok()));
     assert_eq!(
         told,
         [
-            "3 invalid response_time_minutes NaN",
-            "4 invalid response_time_minutes inf",
-            "5 invalid response_time_minutes -0.5",
-            "6 invalid severity 0",
-            "7 invalid severity 6",
-            "8 invalid response_time_minutes \"soon\"",
-            "9 invalid timestamp \"31.1.2026\"",
-            "10 in_future timestamp 2099-01-01T00:00:00Z",
-            "11 too_late timestamp 2026-01-30T11:58:59Z",
-            "12 invalid region missing",
-            "13 invalid row 3 fields",
-            "14 invalid event_id \"a/b\"",
-            "16 invalid event_id \"utf8-\u{FFFD}\"",
+            "3 invalid minutes response_time_minutes NaN",
+            "4 invalid minutes response_time_minutes inf",
+            "5 invalid minutes response_time_minutes -0.5",
+            "6 invalid severity severity 0",
+            "7 invalid severity severity 6",
+            "8 invalid minutes response_time_minutes \"soon\"",
+            "9 invalid at timestamp \"31.1.2026\"",
+            "10 in_future at timestamp 2099-01-01T00:00:00Z",
+            "11 too_late at timestamp 2026-01-30T11:58:59Z",
+            "12 invalid region region missing",
+            "13 invalid - row 3 fields",
+            "14 invalid id event_id \"a/b\"",
+            "16 invalid id event_id \"utf8-\u{FFFD}\"",
         ]
     );
     // The first few are told at once, the rest by reference.
@@ -331,12 +332,70 @@ fn several_files_and_standard_input_add_up() {
     let told: Vec<_> =
         rejects(&home, "r.ndjson").iter().map(|reject| json!([reject["file"], reject["line"]])).collect();
     assert_eq!(told, [json!([bad, 2]), json!(["standard input", 3])]);
-    // What comes before a file that fails is kept, and told.
+    // A file that is not there is missed before anything is counted.
     let more = home.file("e.ndjson", dispatches_ndjson("e", 2));
-    let ran = home.run(&["ingest", "--org", "sffd", &more, "nowhere", &plain]);
-    ran.invalid("FILE", "nowhere");
-    assert!(ran.stderr.contains("accepted 2"), "{ran}");
-    assert_eq!(counted(&home), 16);
+    home.run(&["ingest", "--org", "sffd", &more, "nowhere", &plain]).invalid("FILE", "nowhere");
+    assert_eq!(counted(&home), 14);
+    // What comes before one that fails on the way is kept, and told.
+    let mut cut = gzip(dispatches_ndjson("f", 2_000).as_bytes());
+    cut.truncate(cut.len() - 10);
+    let cut = home.file("f.gz", cut);
+    let ran = home.run(&["ingest", "--org", "sffd", &more, &cut]);
+    ran.error(2, "invalid");
+    assert!(ran.stderr.contains("before the failure: read"), "{ran}");
+    assert!(counted(&home) >= 16, "{}", counted(&home));
+}
+
+/// A mistyped file name once shortened the retention, and with it forgot data.
+#[test]
+fn what_is_refused_changes_neither_retention_nor_files() {
+    let home = home_with_mapping();
+    let args = ["ingest", "--org", "sffd", "--retention-hours", "1"];
+    home.run(&[&args[..], &["nowhere.ndjson"]].concat()).invalid("FILE", "nowhere.ndjson");
+    let no_column = home.file("short.csv", "id,at\n1,2\n");
+    home.run(&[&args[..], &["--mapping", "m.toml", &no_column]].concat()).error(2, "invalid");
+    assert!(!home.data().exists(), "not even a journal was made");
+    let bad_rows = home.file("bad.ndjson", "nonsense\n{}\n");
+    home.run(&[&args[..], &[&bad_rows]].concat()).document();
+    assert_eq!(home.stat()["events"], 0, "no good row, no new retention");
+
+    let input = home.file("good.ndjson", dispatches_ndjson("a", 3));
+    home.run(&["ingest", "--org", "sffd", "--rejects", &input, &input]).error(2, "invalid");
+    assert_eq!(std::fs::read_to_string(&input).expect("still there"), dispatches_ndjson("a", 3));
+}
+
+/// A parser that saves a digit stored other numbers than were sent, and CSV and NDJSON gave different answers.
+#[test]
+fn a_number_is_kept_to_the_last_bit() {
+    let home = home_with_mapping();
+    let mut state = 7u64;
+    let numbers: Vec<f64> = (0..500)
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 11) as f64 / (1u64 << 50) as f64
+        })
+        .chain([0.9250672021084733])
+        .collect();
+    let lines: Vec<String> = numbers
+        .iter()
+        .enumerate()
+        .map(|(index, number)| {
+            let mut dispatch = json!({
+                "event_id": format!("e-{index}"), "dispatch_id": "d", "timestamp": "2026-01-31T12:00:00Z", "severity": 4,
+                "response_time_minutes": 1, "distance_km": 1, "region": "N", "unit_type": "T",
+            });
+            dispatch["response_time_minutes"] = json!(number);
+            dispatch.to_string()
+        })
+        .collect();
+    home.ingest(&lines.join("\n"));
+    let stored: Vec<f64> = home
+        .run(&["journal", "replay", "--stream", "dispatch/sffd", "--from", "2"])
+        .lines()
+        .iter()
+        .map(|entry| entry["payload"]["response_time_minutes"].as_f64().expect("a number"))
+        .collect();
+    assert_eq!(stored, numbers);
 }
 
 #[test]

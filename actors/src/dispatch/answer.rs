@@ -1,6 +1,6 @@
 //! Questions to answers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::cell::{GroupFilter, Merged, MinuteCell};
 use super::dispatch_event::Status;
@@ -83,14 +83,8 @@ impl Query<Dispatches> for GetDashboardSnapshot {
         .collect();
         let average_response_time = metrics[0].value;
         let sla_compliance_rate = metrics[8].value.unwrap_or(1.0);
-        for (metric, aggregation) in
-            [(Metric::ResponseTime, p(Percent::P90)), (Metric::DispatchCount, AggregationType::Count)]
-        {
-            for region in hour.regions(state) {
-                let dimensions = Dimensions { region: Some(region), ..Dimensions::any() };
-                metrics.push(hour.single(state, dimensions, metric, aggregation));
-            }
-        }
+        metrics.extend(hour.by_region(state, Metric::ResponseTime, p(Percent::P90)));
+        metrics.extend(hour.by_region(state, Metric::DispatchCount, AggregationType::Count));
         metrics.retain(|metric| metric.value.is_some());
         let latest = latest_statuses(state, as_of);
         let count_of = |wanted| latest.iter().filter(|&&status| status == wanted).count();
@@ -115,14 +109,13 @@ impl Query<Dispatches> for GetRegions {
         let percentile = AggregationType::Percentile;
         let mut regions: BTreeMap<u32, (Merged, Merged)> = BTreeMap::new();
         for (minute, cell) in span.cells(state) {
-            for number in cell.regions() {
+            for (number, part) in cell.regions() {
                 let (response, distance) = regions.entry(number).or_insert_with(|| {
                     let response = Merged::new(Metric::ResponseTime, percentile(Percent::P50));
                     (response, Merged::new(Metric::Distance, AggregationType::Average))
                 });
-                let filter = GroupFilter { region: Some(number), ..GroupFilter::default() };
-                cell.merge_into(response, filter, minute, span.start, span.end);
-                cell.merge_into(distance, filter, minute, span.start, span.end);
+                part.merge_into(response, GroupFilter::default(), minute, span.start, span.end);
+                part.merge_into(distance, GroupFilter::default(), minute, span.start, span.end);
             }
         }
         let summary = |(number, (mut response, mut distance)): (u32, (Merged, Merged))| {
@@ -255,11 +248,37 @@ impl Windows {
         metric: Metric,
         aggregation: AggregationType,
     ) -> AggregatedMetric {
-        let mut merged = match filter_of(state, &dimensions) {
+        let merged = match filter_of(state, &dimensions) {
             Some(filter) => self.merge(state, filter, metric, aggregation).remove(&0),
             None => None,
+        };
+        self.metric(merged.unwrap_or_else(|| Merged::new(metric, aggregation)), &dimensions, metric, aggregation)
+    }
+
+    /// The values of a single window over the whole span, of each region that has closed dispatches in it, by name.
+    fn by_region(&self, state: &Dispatches, metric: Metric, aggregation: AggregationType) -> Vec<AggregatedMetric> {
+        let mut regions: BTreeMap<&str, Merged> = BTreeMap::new();
+        for (minute, cell) in self.cells(state) {
+            for (number, part) in cell.regions() {
+                let region =
+                    regions.entry(state.regions.name(number)).or_insert_with(|| Merged::new(metric, aggregation));
+                part.merge_into(region, GroupFilter::default(), minute, self.start, self.end);
+            }
         }
-        .unwrap_or_else(|| Merged::new(metric, aggregation));
+        let of_region = |(region, merged): (&str, Merged)| {
+            let dimensions = Dimensions { region: Some(region.to_owned()), ..Dimensions::any() };
+            self.metric(merged, &dimensions, metric, aggregation)
+        };
+        regions.into_iter().map(of_region).collect()
+    }
+
+    fn metric(
+        &self,
+        mut merged: Merged,
+        dimensions: &Dimensions,
+        metric: Metric,
+        aggregation: AggregationType,
+    ) -> AggregatedMetric {
         let (window_start, window_end) = self.bounds(0);
         AggregatedMetric {
             metric_name: metric.as_str(),
@@ -271,12 +290,6 @@ impl Windows {
             aggregation,
             exact: true,
         }
-    }
-
-    /// The regions that have closed dispatches in the minutes that the span touches, by name.
-    fn regions(&self, state: &Dispatches) -> BTreeSet<String> {
-        let numbers: BTreeSet<u32> = self.cells(state).flat_map(|(_, cell)| cell.regions()).collect();
-        numbers.into_iter().map(|number| state.regions.name(number).to_string()).collect()
     }
 }
 

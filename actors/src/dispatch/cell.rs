@@ -79,16 +79,28 @@ impl MinuteCell {
         group.distance.add(sample.distance_km);
     }
 
-    /// The regions that occur, each once, by their numbers.
-    pub(super) fn regions(&self) -> impl Iterator<Item = u32> {
-        self.groups.chunk_by(|(a, _), (b, _)| a.region == b.region).map(|groups| groups[0].0.region)
+    /// The regions that occur, each once: their numbers, and their part of the minute.
+    pub(super) fn regions(&self) -> impl Iterator<Item = (u32, Part<'_>)> {
+        let by_region = self.groups.chunk_by(|(a, _), (b, _)| a.region == b.region);
+        by_region.map(|groups| (groups[0].0.region, Part(groups)))
     }
 
     /// Adds what fits `filter` and lies in `[from, to)` to `window`. `minute` is this cell's own.
     pub(super) fn merge_into(&self, window: &mut Merged, filter: GroupFilter, minute: i64, from: i64, to: i64) {
+        Part(&self.groups).merge_into(window, filter, minute, from, to);
+    }
+}
+
+/// Some groups of a minute, side by side.
+#[derive(Clone, Copy)]
+pub(super) struct Part<'a>(&'a [(GroupKey, Group)]);
+
+impl Part<'_> {
+    /// As [`MinuteCell::merge_into`].
+    pub(super) fn merge_into(self, window: &mut Merged, filter: GroupFilter, minute: i64, from: i64, to: i64) {
         let start = minute * MICROS_PER_MINUTE;
         let is_whole = from <= start && start + MICROS_PER_MINUTE <= to;
-        for (_, group) in self.groups.iter().filter(|(key, _)| filter.fits(key)) {
+        for (_, group) in self.0.iter().filter(|(key, _)| filter.fits(key)) {
             if is_whole {
                 window.add_group(group);
             } else {

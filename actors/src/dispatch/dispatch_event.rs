@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::METADATA_DEPTH_MAX;
 use crate::domain::{OrgId, Severity, Timestamp, check_id, check_label};
 use crate::error::Invalid;
 
@@ -113,6 +114,10 @@ impl DispatchEvent {
         check_range("distance_km", self.distance_km, 0.0, f64::MAX)?;
         check_label("region", &self.region)?;
         check_label("unit_type", &self.unit_type)?;
+        if self.metadata.values().any(|value| is_deeper_than(METADATA_DEPTH_MAX, value)) {
+            let allowed = format!("nested at most {METADATA_DEPTH_MAX} deep");
+            return Err(Invalid::new("metadata", "nested deeper", allowed));
+        }
         match (self.latitude, self.longitude) {
             (None, None) => Ok(()),
             (Some(latitude), Some(longitude)) => {
@@ -163,6 +168,19 @@ impl DispatchEvent {
                 None => Status::default(),
             },
         })
+    }
+}
+
+/// Whether a value has more than `levels` levels; looks no deeper than that.
+fn is_deeper_than(levels: usize, value: &Value) -> bool {
+    let deeper = |value: &Value| match levels {
+        0 => true,
+        _ => is_deeper_than(levels - 1, value),
+    };
+    match value {
+        Value::Array(values) => values.iter().any(deeper),
+        Value::Object(members) => members.values().any(deeper),
+        _ => false,
     }
 }
 

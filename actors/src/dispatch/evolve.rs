@@ -1,5 +1,6 @@
 //! State and event to state.
 
+use std::collections::BTreeSet;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
@@ -56,20 +57,25 @@ fn record(state: &mut Dispatches, event: &DispatchRecorded) -> Result<(), Corrup
 fn forget(state: &mut Dispatches) {
     let Some(earliest) = earliest_kept(state.watermark, state.retention_hours) else { return };
     let earliest_minute = minute_of(earliest);
+    let mut touched: BTreeSet<Arc<str>> = BTreeSet::new();
     while let Some(first) = state.minutes.first_entry()
         && *first.key() < earliest_minute
     {
         let cell: MinuteCell = first.remove();
         for Remembered { event_id, dispatch_id } in cell.events {
             state.event_ids.remove(&event_id);
-            if let Entry::Occupied(mut reports) = state.reports.entry(Arc::clone(&dispatch_id)) {
-                reports.get_mut().retain(|report| report.timestamp >= earliest);
-                if reports.get().iter().all(|report| report.status == Status::Closed) {
-                    state.ever_open.remove(&dispatch_id);
-                }
-                if reports.get().is_empty() {
-                    reports.remove();
-                }
+            touched.insert(dispatch_id);
+        }
+    }
+    // Each dispatch once, however many of its reports are forgotten.
+    for dispatch_id in touched {
+        if let Entry::Occupied(mut reports) = state.reports.entry(Arc::clone(&dispatch_id)) {
+            reports.get_mut().retain(|report| report.timestamp >= earliest);
+            if reports.get().iter().all(|report| report.status == Status::Closed) {
+                state.ever_open.remove(&dispatch_id);
+            }
+            if reports.get().is_empty() {
+                reports.remove();
             }
         }
     }

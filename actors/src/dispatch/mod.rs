@@ -35,6 +35,8 @@ use ionveil_journal::StreamKind;
 pub const FUTURE_TOLERANCE_MINUTES: i64 = 5;
 /// Most bytes of an event's metadata as JSON: what the journal takes as one event, less room for everything else of it.
 pub const METADATA_BYTES_MAX: usize = ionveil_journal::Append::EVENT_BYTES_MAX - (64 << 10);
+/// Deepest nesting of an event's metadata: far more than anybody means, and few enough to walk without fear.
+pub const METADATA_DEPTH_MAX: usize = 100;
 /// What an org keeps until it is told otherwise.
 pub const RETENTION_HOURS_DEFAULT: u32 = 24;
 /// The longest retention that is not for ever: 10,000 years, all that a timestamp spans.

@@ -6,7 +6,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr};
 use ionveil_journal::{Journal, Position, StreamId};
@@ -44,6 +44,8 @@ impl Default for Limits {
 
 /// What a caller who finds a queue full is told to wait.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
+/// Threads that have nothing to do get this long to end, also when the time for draining is up.
+const JOIN_MIN: Duration = Duration::from_millis(100);
 
 /// The threads, the journal and the clock that all entities share.
 pub struct Runtime {
@@ -67,11 +69,14 @@ impl Runtime {
     }
 
     /// Lets nobody in any more, waits until everything under way has its reply (false when that took longer than
-    /// `timeout`), then stops all actors and joins all threads. Does nothing the second time.
+    /// `timeout`), then stops all actors and joins all threads; what is still at work then is left to end by itself. Does
+    /// nothing the second time.
     pub fn stop(&self, timeout: Duration) -> bool {
+        let begin = Instant::now();
         let drained = self.gate.close(timeout);
-        self.threads.lock().unwrap_or_else(PoisonError::into_inner).stop();
-        drained
+        let left = timeout.saturating_sub(begin.elapsed()).max(JOIN_MIN);
+        let ended = self.threads.lock().unwrap_or_else(PoisonError::into_inner).stop(left);
+        drained && ended
     }
 
     /// Does work that may block, such as reading much of the journal, on a thread apart from those of the entities.
@@ -153,7 +158,19 @@ impl<A: Aggregate> Registry<A> {
     /// # Errors
     /// As [`Registry::tell`].
     pub fn ask<Q: Query<A>>(&self, id: &str, query: Q, caller: Caller) -> Reply<Q::Answer> {
-        self.post(id, move |to| Job::query(query, caller, to))
+        match stream_of::<A>(id) {
+            Ok(stream) if self.is_unheard_of(&stream) => {
+                // Nothing is known, so no actor is needed to say so, and none is left behind by whoever asks.
+                let given = Given { now: self.runtime.clock.now(), caller };
+                self.runtime.run_blocking(move || query.answer(&A::default(), &given))
+            }
+            _ => self.post(id, move |to| Job::query(query, caller, to)),
+        }
+    }
+
+    fn is_unheard_of(&self, stream: &StreamId) -> bool {
+        let entities = self.entities.lock().unwrap_or_else(PoisonError::into_inner);
+        !entities.contains_key(stream) && self.runtime.journal.stream_head(stream).is_none()
     }
 
     /// Asks one entity as it was known at a past position of the journal, without disturbing the live one: a copy is

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use actix::{Arbiter, ArbiterHandle, System};
 
@@ -11,12 +12,15 @@ pub(super) struct Threads {
     arbiters: Vec<ArbiterHandle>,
     system: System,
     thread: Option<JoinHandle<()>>,
+    /// Disconnected when all threads have ended.
+    ended: mpsc::Receiver<()>,
 }
 
 impl Threads {
     /// Starts `count` arbiter threads, and one that watches over them.
     pub(super) fn start(count: usize) -> io::Result<Self> {
         let (sender, receiver) = mpsc::sync_channel(1);
+        let (running, ended) = mpsc::channel();
         let thread = std::thread::Builder::new().name("ionveil-system".into()).spawn(move || {
             let runner = System::new();
             let arbiters: Vec<Arbiter> = runner.block_on(async move { (0..count).map(|_| Arbiter::new()).collect() });
@@ -33,9 +37,10 @@ impl Threads {
                     tracing::error!("an actor thread panicked");
                 }
             }
+            drop(running);
         })?;
         let (arbiters, system) = receiver.recv().map_err(|_| io::Error::other("the actor threads did not start"))?;
-        Ok(Threads { arbiters, system, thread: Some(thread) })
+        Ok(Threads { arbiters, system, thread: Some(thread), ended })
     }
 
     /// The arbiter that the entity with this hash lives on.
@@ -48,14 +53,20 @@ impl Threads {
         self.system.arbiter()
     }
 
-    /// Stops all actors and joins all threads.
-    pub(super) fn stop(&mut self) {
+    /// Stops all actors and joins all threads; those that are still at work after `timeout` are left to end by themselves.
+    /// False when there are any.
+    pub(super) fn stop(&mut self, timeout: Duration) -> bool {
         self.system.stop();
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
+        let Some(thread) = self.thread.take() else { return true };
+        let running: &mpsc::Receiver<()> = &self.ended;
+        if running.recv_timeout(timeout) == Err(mpsc::RecvTimeoutError::Timeout) {
+            tracing::warn!("an actor thread is still at work; it ends when that is done");
+            return false;
+        }
+        if thread.join().is_err() {
             tracing::error!("the actor system panicked");
         }
+        true
     }
 }
 

@@ -69,6 +69,7 @@ fn the_past_is_answered_as_it_was_and_the_present_is_left_alone() {
 #[test]
 fn blocking_work_runs_apart_and_its_errors_and_panics_come_back() {
     let world = World::new();
+    assert_eq!(wait(world.add("a", 1)), Ok(1));
     let (sender, receiver) = std::sync::mpsc::channel();
     wait(world.counters.ask("a", WatchThread(sender), Caller::default())).expect("the entity's thread");
     let entitys = wait(world.counters.ask("a", WatchThread(std::sync::mpsc::channel().0), Caller::default()));

@@ -111,6 +111,10 @@ fn open_db(config: &sled::Config, dir: &Path) -> Result<sled::Db, Error> {
     loop {
         let problem = match contained(|| config.open()) {
             Ok(Ok(db)) => return Ok(db),
+            // What the operating system refuses (no space, no permission) is no damage. sled's own findings have no number.
+            Ok(Err(sled::Error::Io(error))) if error.raw_os_error().is_some() => {
+                return Err(Error::io(format!("opening sled in {}", dir.display()), error));
+            }
             Ok(Err(sled::Error::Corruption { .. })) => "sled finds its files corrupted".to_owned(),
             Ok(Err(error)) if !error.to_string().contains("could not acquire lock") => {
                 format!("sled cannot read its files: {error}")

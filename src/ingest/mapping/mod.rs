@@ -20,7 +20,8 @@ mod rule;
 mod tests;
 mod value;
 
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use csv::ByteRecord;
@@ -33,6 +34,9 @@ use self::instant::Instant;
 use self::rule::{Columns, Fields, Rule, Slot};
 use self::value::{Number, Pair, SeverityCode, StatusCode, Target, TargetCode, Text};
 use super::error::{Error, FieldError};
+
+/// Largest mapping file.
+const MAPPING_BYTES_MAX: u64 = 1 << 20;
 
 /// A checked mapping: it says for each field of a [`DispatchEvent`] how it is had from a CSV file.
 #[derive(Debug, Clone)]
@@ -68,7 +72,13 @@ impl Mapping {
     /// When the file cannot be read, or as [`Mapping::parse`].
     pub fn load(path: &Path) -> Result<Mapping, Error> {
         let name = path.display().to_string();
-        let bytes = fs::read(path).map_err(|source| Error::open("mapping", name.clone(), source))?;
+        let mut bytes = Vec::new();
+        File::open(path)
+            .and_then(|file| file.take(MAPPING_BYTES_MAX + 1).read_to_end(&mut bytes))
+            .map_err(|source| Error::open("mapping", name.clone(), source))?;
+        if bytes.len() as u64 > MAPPING_BYTES_MAX {
+            return Err(Error::TooLarge { name, bytes_max: MAPPING_BYTES_MAX });
+        }
         let text = String::from_utf8(bytes).map_err(|error| document::not_utf8(&name, &error))?;
         Mapping::parse(&name, &text)
     }

@@ -51,7 +51,14 @@ impl Columns {
 }
 
 fn listed(header: &ByteRecord) -> String {
-    let names: Vec<_> = header.iter().map(|name| String::from_utf8_lossy(name.trim_ascii())).collect();
+    const SHOWN_MAX: usize = 30;
+    let shown = |name: &[u8]| {
+        String::from_utf8_lossy(name.trim_ascii()).chars().take(100).flat_map(char::escape_debug).collect()
+    };
+    let mut names: Vec<String> = header.iter().take(SHOWN_MAX).map(shown).collect();
+    if header.len() > SHOWN_MAX {
+        names.push(format!("and {} more", header.len() - SHOWN_MAX));
+    }
     format!("a column of the file ({})", names.join(", "))
 }
 
