@@ -169,6 +169,17 @@ mod tests {
         assert_eq!(told(&rows_of(file.as_bytes(), Some(&mapping(MAPPING)))), expected, "{file:?}");
     }
 
+    /// Rows between an open quote and a line that is too long were once read by nobody.
+    #[test]
+    fn rows_between_an_open_quote_and_a_line_that_is_too_long_are_read() {
+        let long = "x".repeat(ROW_BYTES_MAX + 1);
+        let told = told(&rows_of(format!("{HEADER}x,\"\n{A}{B}{long}\n{A}").as_bytes(), Some(&mapping(MAPPING))));
+        assert!(told[0].starts_with("line 2: row is a quote that is not closed in time"), "{}", told[0]);
+        assert_eq!(told[1..3], ["line 3: a", "line 4: b"]);
+        assert!(told[3].starts_with("line 5: row is a longer row"), "{}", told[3]);
+        assert_eq!(told[4..], ["line 6: a"]);
+    }
+
     #[test]
     fn line_ends_blank_lines_byte_order_mark_and_a_last_line_without_end_are_fine() {
         let lf = format!("{HEADER}{A}{B}");
