@@ -7,31 +7,25 @@
 
 #![allow(clippy::print_stdout)] // the table is what a benchmark is for
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::mpsc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use ionveil_journal::{
-    Append, Journal, LocalJournal, NewEvent, OnOutcome, Origin, Outcome, Position, Sequence, StreamId, Written, codec,
-};
-use uuid::Uuid;
+use ionveil_journal::{Journal, LocalJournal, Outcome, Position, Sequence, StreamId};
 
-const PAYLOAD_LEN: usize = 200;
-const STREAMS: usize = 1_000;
-const GROUP_BYTES_MAX: usize = 4 << 20;
+use support::{APPENDS, Engine, GroupWriter, PAYLOAD_LEN, Payloads, PlainFile, STREAMS, append_rate, median, setting};
+
 /// Replay: this many appends of `REPLAY_BATCH` events, each followed by a few events of one stream.
 const REPLAY_APPENDS: u64 = 1_000;
 const REPLAY_BATCH: u64 = 990;
 const REPLAY_OF_ONE: u64 = 10;
 const REPLAY_EVENTS: u64 = REPLAY_APPENDS * (REPLAY_BATCH + REPLAY_OF_ONE);
-
-/// How many are in flight at once, and how many events each appends.
-const APPENDS: [(usize, usize); 5] = [(1, 1), (64, 1), (512, 1), (1, 100), (1, 1_000)];
 
 fn main() {
     let seconds = Duration::from_secs_f64(setting("IONVEIL_BENCH_SECONDS", 0.8));
@@ -48,7 +42,7 @@ fn main() {
         for (row, &(in_flight, batch)) in APPENDS.iter().enumerate() {
             let dir = place.path().join(format!("{repetition}-{row}"));
             std::fs::create_dir(&dir).expect("created");
-            let plain = Plain::create(&dir.join("file"));
+            let plain = GroupWriter::start(PlainFile::create(&dir.join("file")));
             let of_plain = append_rate(&plain, &payloads, in_flight, batch, seconds);
             drop(plain);
             let journal = LocalJournal::open(&dir.join("journal")).expect("opens");
@@ -68,7 +62,7 @@ fn main() {
 
 fn replay(place: &Path, payloads: &Payloads, repetitions: usize) {
     let (file, dir) = (place.join("file"), place.join("journal"));
-    let plain = Plain::create(&file);
+    let plain = GroupWriter::start(PlainFile::create(&file));
     fill(&plain, payloads);
     drop(plain);
     let journal = LocalJournal::open(&dir).expect("opens");
@@ -118,15 +112,6 @@ fn replay(place: &Path, payloads: &Payloads, repetitions: usize) {
     println!("{:>34} {plain:>14.0} {journal:>14.0} {:>8.2}", "bytes on disk per event", journal / plain);
 }
 
-fn setting(name: &str, default: f64) -> f64 {
-    std::env::var(name).ok().map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number")))
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
 /// Of the plain file's rates, the journal's, and the ratios of those measured together.
 fn medians(pairs: &[[f64; 2]]) -> [f64; 3] {
     let of = |value: fn(&[f64; 2]) -> f64| median(pairs.iter().map(value).collect());
@@ -154,89 +139,6 @@ impl Touched {
     }
 }
 
-/// Bytes that no compression makes smaller.
-struct Payloads(Vec<u8>);
-
-impl Payloads {
-    fn new() -> Self {
-        let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-        let mut next = || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state.to_le_bytes()
-        };
-        Payloads((0..1 << 17).flat_map(|_| next()).collect())
-    }
-
-    fn event(&self, number: u64) -> NewEvent {
-        let at = (number as usize).wrapping_mul(211) % (self.0.len() - PAYLOAD_LEN);
-        NewEvent {
-            id: Uuid::from_u128(number.into()),
-            event_type: "benchmarked".into(),
-            version: 1,
-            codec: codec::BINCODE_2,
-            payload: self.0[at..at + PAYLOAD_LEN].to_vec(),
-        }
-    }
-
-    fn append(&self, stream: &StreamId, expected: u64, numbers: std::ops::Range<u64>) -> Append {
-        Append {
-            stream: stream.clone(),
-            expected: Sequence::new(expected),
-            expected_id: None,
-            epoch: 1,
-            origin: Origin::default(),
-            events: numbers.map(|number| self.event(number)).collect(),
-        }
-    }
-}
-
-/// What takes appends and says when they are durable.
-trait Engine {
-    fn submit(&self, append: Append, done: OnOutcome);
-}
-
-impl Engine for LocalJournal {
-    fn submit(&self, append: Append, done: OnOutcome) {
-        Journal::submit(self, append, done).expect("taken");
-    }
-}
-
-/// Durable events per second with so many appends in flight, each of so many events. One thread submits for all of them,
-/// each time an outcome comes in; each of those in flight has streams of its own.
-fn append_rate(engine: &dyn Engine, payloads: &Payloads, in_flight: usize, batch: usize, time: Duration) -> f64 {
-    let streams: Vec<StreamId> =
-        (0..STREAMS).map(|number| format!("dispatch/{number}").parse().expect("valid")).collect();
-    let mut heads = vec![0; STREAMS];
-    let mut turns = vec![0; in_flight];
-    let mut number = 0;
-    let (sender, finished) = mpsc::channel();
-    let mut submit = |producer: usize| {
-        turns[producer] += 1;
-        let stream = (turns[producer] * in_flight + producer) % (STREAMS / in_flight * in_flight);
-        let append = payloads.append(&streams[stream], heads[stream], number..number + batch as u64);
-        heads[stream] += batch as u64;
-        number += batch as u64;
-        let sender = sender.clone();
-        let done: OnOutcome = Box::new(move |outcome| {
-            assert!(matches!(outcome, Outcome::Committed(_)), "{outcome:?}");
-            // At the end nobody waits for the last ones.
-            let _ = sender.send(producer);
-        });
-        engine.submit(append, done);
-    };
-    let begin = Instant::now();
-    (0..in_flight).for_each(&mut submit);
-    let mut events = 0;
-    while begin.elapsed() < time {
-        let producer = finished.recv().expect("the writer lives");
-        events += batch;
-        submit(producer);
-    }
-    events as f64 / begin.elapsed().as_secs_f64()
-}
-
 /// Writes what the replay reads, as fast as it goes.
 fn fill(engine: &dyn Engine, payloads: &Payloads) {
     let one: StreamId = "dispatch/one".parse().expect("a stream");
@@ -253,71 +155,6 @@ fn fill(engine: &dyn Engine, payloads: &Payloads) {
         engine.submit(few, Box::new(move |_| sender.send(()).expect("awaited")));
         finished.recv().expect("the writer lives");
     }
-}
-
-/// The limit: a file that is appended to and synced by one thread for all that wait, with a length, a checksum and the
-/// stream's address before each payload, and no index, chain or group.
-struct Plain {
-    queue: Option<mpsc::Sender<(Append, OnOutcome)>>,
-    writer: Option<JoinHandle<()>>,
-}
-
-impl Plain {
-    fn create(path: &Path) -> Self {
-        let mut file = File::create(path).expect("created");
-        let (sender, queue) = mpsc::channel::<(Append, OnOutcome)>();
-        let writer = std::thread::spawn(move || {
-            let mut bytes = Vec::new();
-            let mut answers = Vec::new();
-            let mut position = Position::NONE;
-            while let Ok(first) = queue.recv() {
-                let mut next = Some(first);
-                while let Some((append, done)) = next.take() {
-                    for event in &append.events {
-                        frame(&mut bytes, &append, event);
-                    }
-                    position = position.plus(append.events.len() as u64);
-                    let sequence = append.expected.plus(append.events.len() as u64);
-                    answers.push((done, Outcome::Committed(Written { sequence, position })));
-                    if bytes.len() < GROUP_BYTES_MAX {
-                        next = queue.try_recv().ok();
-                    }
-                }
-                file.write_all(&bytes).and_then(|()| file.sync_data()).expect("written");
-                bytes.clear();
-                answers.drain(..).for_each(|(done, outcome)| done(outcome));
-            }
-        });
-        Plain { queue: Some(sender), writer: Some(writer) }
-    }
-}
-
-impl Engine for Plain {
-    fn submit(&self, append: Append, done: OnOutcome) {
-        self.queue.as_ref().expect("open").send((append, done)).expect("the writer lives");
-    }
-}
-
-impl Drop for Plain {
-    fn drop(&mut self) {
-        drop(self.queue.take());
-        if let Some(writer) = self.writer.take() {
-            writer.join().expect("no panic");
-        }
-    }
-}
-
-fn frame(bytes: &mut Vec<u8>, append: &Append, event: &NewEvent) {
-    let start = bytes.len();
-    bytes.extend_from_slice(&[0; 8]);
-    bytes.extend_from_slice(event.id.as_bytes());
-    bytes.push(append.stream.as_str().len() as u8);
-    bytes.extend_from_slice(append.stream.as_str().as_bytes());
-    bytes.extend_from_slice(&event.payload);
-    let len = (bytes.len() - start - 8) as u32;
-    let checksum = crc32fast::hash(&bytes[start + 8..]);
-    bytes[start..start + 4].copy_from_slice(&len.to_le_bytes());
-    bytes[start + 4..start + 8].copy_from_slice(&checksum.to_le_bytes());
 }
 
 fn scan_plain(path: &Path) -> Touched {

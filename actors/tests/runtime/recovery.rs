@@ -84,7 +84,7 @@ fn blocking_work_runs_apart_and_its_errors_and_panics_come_back() {
     assert_eq!(refused.expect_err("as told").kind(), Kind::Invalid);
     let panicked = world.runtime.run_blocking(|| -> Result<(), _> { panic!("a test's own panic in blocking work") });
     assert_eq!(outcome_of(&wait(panicked).expect_err("it panicked")), (Kind::Unavailable, Some(false)));
-    assert_eq!(wait(world.add("a", 1)), Ok(1), "the entities go on");
+    assert_eq!(wait(world.add("a", 1)), Ok(2), "the entities go on");
     assert!(receiver.try_recv().is_err(), "on the thread they were on");
 }
 
