@@ -47,6 +47,7 @@ mod local;
 mod position;
 mod record;
 mod salvage;
+mod shared;
 mod snapshot;
 mod store;
 mod stream_id;

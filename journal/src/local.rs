@@ -6,7 +6,7 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, mpsc};
+use std::sync::{Arc, Mutex, RwLock, mpsc};
 use std::thread::JoinHandle;
 
 use tokio::sync::watch;
@@ -20,6 +20,7 @@ use crate::index::{Index, Noted, StreamSummary};
 use crate::journal::{Journal, OnDurable, OnOutcome, OnRecord, Stat};
 use crate::position::{Position, Sequence};
 use crate::record::{Append, Record};
+use crate::shared::{Durable, Shared, locked};
 use crate::snapshot::{self, Fold, SnapshotCriteria, StateSnapshot};
 use crate::store::{Guards, MemoryStore, SledStore, Store};
 use crate::stream_id::StreamId;
@@ -35,29 +36,6 @@ pub struct LocalJournal {
     /// `None` once closed.
     queue: Mutex<Option<mpsc::Sender<Request>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
-}
-
-/// What the handle, readers and the writer share.
-pub(crate) struct Shared {
-    engine: &'static str,
-    /// `None` once closed. Readers under way keep it until they are done.
-    store: RwLock<Option<Arc<dyn Store>>>,
-    pub(crate) checkpoint: Option<HeadCheckpoint>,
-    pub(crate) durable: RwLock<Durable>,
-    /// Says how far the journal is; `None` once closed.
-    pub(crate) head: Mutex<Option<watch::Sender<Head>>>,
-    pub(crate) waiting_bytes: AtomicUsize,
-    /// The first failure of the store. From then on nothing is acknowledged.
-    pub(crate) poisoned: Mutex<Option<String>>,
-    /// Keeps others out until the journal is closed.
-    lock: Mutex<Option<Lock>>,
-}
-
-/// What readers may see. Changed by the writer only, after a commit.
-pub(crate) struct Durable {
-    pub(crate) index: Index,
-    pub(crate) head: Head,
-    pub(crate) blocks: u64,
 }
 
 impl LocalJournal {
@@ -285,76 +263,6 @@ impl Drop for LocalJournal {
     }
 }
 
-impl Shared {
-    pub(crate) fn durable(&self) -> std::sync::RwLockReadGuard<'_, Durable> {
-        self.durable.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Lets go of everything that somebody else may want: the writer does so when nothing is left to write.
-    pub(crate) fn release(&self) {
-        if let Some(checkpoint) = &self.checkpoint
-            && let Err(error) = checkpoint.sync()
-        {
-            tracing::warn!(%error, "the head checkpoint could not be synced");
-        }
-        drop(locked(&self.head).take());
-        // The store first: who gets the lock finds it closed.
-        drop(self.store.write().unwrap_or_else(PoisonError::into_inner).take());
-        drop(locked(&self.lock).take());
-    }
-
-    fn store(&self) -> Result<Arc<dyn Store>, Error> {
-        self.store.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or(Error::Closed)
-    }
-
-    pub(crate) fn read_stream(
-        &self,
-        stream: &str,
-        from: Sequence,
-        to: Sequence,
-        visit: &mut OnRecord<'_>,
-    ) -> Result<(), Error> {
-        let store = self.store()?;
-        let (blocks, last) = {
-            let durable = self.durable();
-            let head = durable.index.get(stream).map_or(Sequence::NONE, |entry| entry.head);
-            (durable.index.blocks_of(stream, from, to), to.min(head))
-        };
-        let mut next = from.max(Sequence::FIRST);
-        let mut at = Position::FIRST;
-        for first in blocks {
-            let flow = read_block(store.as_ref(), first, |header, body| -> Result<ControlFlow<()>, Damage> {
-                for frame in Frames::of_stream(body, header.key.position, stream) {
-                    let (_, record) = frame?;
-                    if record.sequence < next {
-                        continue;
-                    }
-                    if record.sequence > last {
-                        return Ok(ControlFlow::Break(()));
-                    }
-                    if record.sequence != next {
-                        let problem = format!("stream {stream} goes on at sequence {}, not {next}", record.sequence);
-                        return Err(Damage { position: record.position, problem });
-                    }
-                    next = next.plus(1);
-                    if visit(&record).is_break() {
-                        return Ok(ControlFlow::Break(()));
-                    }
-                }
-                Ok(ControlFlow::Continue(()))
-            })??;
-            if flow.is_break() {
-                return Ok(());
-            }
-            at = first;
-        }
-        if next <= last {
-            return Err(Damage { position: at, problem: format!("stream {stream} misses sequence {next}") }.into());
-        }
-        Ok(())
-    }
-}
-
 /// Reads all blocks, checks them as far as one pass can without hashing every event, and builds the index.
 fn load(store: &dyn Store, checkpoint: Head) -> Result<Durable, Error> {
     let (mut index, mut walk) = index_of(store)?;
@@ -413,9 +321,4 @@ fn check_against(store: &dyn Store, index: &Index, head: Head, checkpoint: Head)
         return Err(Damage { position: checkpoint.position, problem }.into());
     }
     Ok(())
-}
-
-pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // The values behind these locks are replaced whole, so a panic elsewhere cannot have left one half changed.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -20,9 +20,10 @@ use crate::error::Error;
 use crate::format::GroupEncoder;
 use crate::index::Noted;
 use crate::journal::{OnDurable, OnOutcome};
-use crate::local::{Shared, locked};
+
 use crate::position::{Position, Sequence};
 use crate::record::{Append, Outcome, Written};
+use crate::shared::{Shared, locked};
 use crate::store::Store;
 use crate::stream_id::StreamId;
 
