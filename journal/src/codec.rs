@@ -3,10 +3,14 @@
 //! bincode is not self-describing: swapped fields or reordered variants decode without an error. What a payload is
 //! comes from the event type and version beside it, never from its bytes.
 
+mod bounded;
+
+use std::marker::PhantomData;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::record::Append;
+use self::bounded::Bounded;
 
 /// bincode 2, standard configuration (little-endian, variable-length integers).
 pub const BINCODE_2: u8 = 1;
@@ -45,15 +49,18 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 
 /// Decodes a value that `codec` encoded. Every byte must be used.
 ///
+/// It takes no more memory than the value needs that the bytes really hold, whatever lengths they claim.
+///
 /// # Errors
 /// When the codec is unknown or the bytes are no such value. Never panics, whatever the bytes are.
 pub fn decode<T: DeserializeOwned>(codec: u8, bytes: &[u8]) -> Result<T, DecodeError> {
     if codec != BINCODE_2 {
         return Err(DecodeError::UnknownCodec(codec));
     }
-    let limited = bincode::config::standard().with_limit::<{ Append::EVENT_BYTES_MAX }>();
-    let (value, used) =
-        bincode::serde::decode_from_slice(bytes, limited).map_err(|error| DecodeError::Malformed(error.to_string()))?;
+    // Without bincode's own limit: it counts every integer with its full width and would refuse sound values.
+    let seed = Bounded(PhantomData::<T>);
+    let (value, used) = bincode::serde::seed_decode_from_slice(seed, bytes, bincode::config::standard())
+        .map_err(|error| DecodeError::Malformed(error.to_string()))?;
     match bytes.len() - used {
         0 => Ok(value),
         left => Err(DecodeError::LeftOver(left)),
@@ -73,6 +80,37 @@ mod tests {
         assert_eq!(decode::<u8>(9, &bytes), Err(DecodeError::UnknownCodec(9)));
         for len in 0..bytes.len() {
             assert!(decode::<(u8, String, Vec<f64>)>(BINCODE_2, &bytes[..len]).is_err(), "cut at {len}");
+        }
+    }
+    /// bincode's limit counted an integer as wide as it may be: what had been encoded could not be decoded again.
+    #[test]
+    fn many_small_numbers_are_read_back() {
+        let value: Vec<u64> = (0..3_000_000).map(|n| n % 200).collect();
+        assert!(decode::<Vec<u64>>(BINCODE_2, &encode(&value)).is_ok_and(|decoded| decoded == value));
+    }
+
+    #[test]
+    fn every_sort_of_value_is_read_back() {
+        #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+        enum Sort {
+            Unit,
+            New(Box<Sort>),
+            Pair(i8, char),
+            Fields { text: String, bytes: Vec<u8> },
+        }
+        type Value = (Vec<Sort>, std::collections::BTreeMap<String, Option<f32>>, [u16; 3], (), u128, i128);
+        let sorts = vec![
+            Sort::Unit,
+            Sort::New(Box::new(Sort::New(Box::new(Sort::Unit)))),
+            Sort::Pair(-7, 'é'),
+            Sort::Fields { text: "north".into(), bytes: vec![0, 255] },
+        ];
+        let map = [("a".to_owned(), Some(1.5)), ("b".to_owned(), None)].into();
+        let value: Value = (sorts, map, [1, 300, 65_535], (), u128::MAX, i128::MIN);
+        let bytes = encode(&value);
+        assert_eq!(decode::<Value>(BINCODE_2, &bytes), Ok(value));
+        for len in 0..bytes.len() {
+            assert!(decode::<Value>(BINCODE_2, &bytes[..len]).is_err(), "cut at {len}");
         }
     }
 }

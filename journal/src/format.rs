@@ -480,6 +480,19 @@ impl GroupEncoder {
     }
 }
 
+/// Makes the checksums of a block's header and of its first record fit whatever the bytes are.
+#[cfg(feature = "testing")]
+pub(crate) fn put_checksums(block: &mut [u8]) {
+    let Some((head, body)) = block.split_at_mut_checked(HEADER_LEN) else { return };
+    let checksum = crc32fast::hash(&head[..HEADER_CHECKSUM_AT]);
+    head[HEADER_CHECKSUM_AT..].copy_from_slice(&checksum.to_le_bytes());
+    let Some((prefix, rest)) = body.split_first_chunk_mut::<FRAME_PREFIX_LEN>() else { return };
+    let len = u32::from_le_bytes([prefix[0], prefix[1], prefix[2], prefix[3]]) as usize;
+    if let Some(record) = rest.get(..len) {
+        prefix[4..].copy_from_slice(&crc32fast::hash(record).to_le_bytes());
+    }
+}
+
 /// Reads little-endian fields off the front. The plain readers panic at the end, the `checked` ones do not.
 struct Reader<'a> {
     rest: &'a [u8],

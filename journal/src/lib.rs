@@ -35,6 +35,8 @@
 //! ```
 
 pub mod codec;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 mod blocks;
 mod chain;

@@ -119,16 +119,18 @@ impl Subscription {
         let mut bytes = 0;
         while page.is_empty() && self.seen < head {
             let mut seen = self.seen;
+            let mut is_full = false;
             let read = self.journal.read_all(self.seen.plus(1), head, &mut |record| {
                 seen = record.position;
                 if self.interest.covers(record) {
                     bytes += record.payload.len();
                     page.push(OwnedRecord::from(record));
                 }
-                let is_full = page.len() == PAGE_EVENTS_MAX || bytes >= PAGE_BYTES_MAX;
+                is_full = page.len() == PAGE_EVENTS_MAX || bytes >= PAGE_BYTES_MAX;
                 if is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             });
-            self.seen = seen;
+            // Who was not stopped has looked at everything up to the head, also where an engine leaves positions out.
+            self.seen = if read.is_ok() && !is_full { head } else { seen };
             if page.is_empty() {
                 read?;
             }

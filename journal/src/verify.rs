@@ -1,7 +1,7 @@
 //! Checking the whole journal, in one pass, without changing it.
 
-use std::collections::HashMap;
 use std::fs::Permissions;
+use std::hash::{BuildHasher, RandomState};
 use std::ops::ControlFlow;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -11,6 +11,7 @@ use crate::chain::Hash;
 use crate::directory::{Directory, Head, HeadCheckpoint};
 use crate::error::{Damage, Error};
 use crate::position::{Position, Sequence};
+use crate::record::Record;
 use crate::salvage::Salvaged;
 use crate::store::{Guards, SledStore, Store};
 
@@ -52,11 +53,11 @@ pub(crate) fn verify_store(
     let mut head = Head::default();
     // The ends of the last block and of the last group that are sound.
     let (mut block_end, mut group_end) = (head, head);
-    let mut streams: HashMap<String, (Sequence, u32)> = HashMap::new();
+    let mut streams = LastOfStreams::new();
     let mut expected_at = (expected == Some(Hash::GENESIS)).then_some(Position::NONE);
     let mut walk = Walk::whole().until(end.unwrap_or(Position::MAX));
     let walked = walk.run(store, &mut |header, bytes, record| {
-        check_stream(&mut streams, record.position, record.stream, record.sequence, record.epoch)?;
+        streams.check(record)?;
         let hash = head.hash.then(bytes);
         let ends_block = record.position.plus(1) == header.next_position();
         if ends_block && hash != header.hash_after {
@@ -103,27 +104,59 @@ pub(crate) fn verify_store(
     Ok(VerifyReport { events: head.position.get(), blocks: walk.blocks, head, damage })
 }
 
-fn check_stream(
-    streams: &mut HashMap<String, (Sequence, u32)>,
-    position: Position,
-    stream: &str,
+/// The last event of each stream, of as many streams as there are places: verification takes the same memory for any
+/// journal, however many streams it has.
+///
+/// Two streams may fall on one place. The later one takes it, and the earlier one's next event is then taken as it stands:
+/// that one step is not checked. With no more streams than places few do, with many more most. Nothing that was changed
+/// after it was written slips through there: whatever is missing, added, moved or altered breaks the chain, whose hashes
+/// hold every record with its sequence and epoch. What is left for this check is a writer that put a wrong number into a
+/// sound chain, and that also meets the index, which every start builds of all streams and without such gaps.
+struct LastOfStreams {
+    places: Vec<Last>,
+    /// Keyed anew each time, so that nobody can choose names that fall on one place.
+    hasher: RandomState,
+}
+
+#[derive(Clone, Default)]
+struct Last {
+    stream: String,
     sequence: Sequence,
     epoch: u32,
-) -> Result<(), Damage> {
-    let (last_sequence, last_epoch) = match streams.get_mut(stream) {
-        Some(last) => last,
-        None => streams.entry(stream.to_owned()).or_default(),
-    };
-    if sequence != last_sequence.plus(1) {
-        let problem = format!("stream {stream} goes from sequence {last_sequence} to {sequence}");
-        return Err(Damage { position, problem });
+}
+
+impl LastOfStreams {
+    /// With the longest addresses 10 MiB, commonly one.
+    const PLACES: usize = 16_384;
+
+    fn new() -> Self {
+        LastOfStreams { places: vec![Last::default(); Self::PLACES], hasher: RandomState::new() }
     }
-    if epoch < *last_epoch {
-        let problem = format!("stream {stream} goes back from epoch {last_epoch} to {epoch}");
-        return Err(Damage { position, problem });
+
+    fn check(&mut self, record: &Record<'_>) -> Result<(), Damage> {
+        let Record { position, stream, sequence, epoch, .. } = *record;
+        let place = self.hasher.hash_one(stream) as usize % Self::PLACES;
+        let last = &mut self.places[place];
+        let is_known = last.stream == stream;
+        // An empty place says that no event of the stream was met, so this is its first.
+        if is_known || last.stream.is_empty() {
+            if sequence != last.sequence.plus(1) {
+                let problem = format!("stream {stream} goes from sequence {} to {sequence}", last.sequence);
+                return Err(Damage { position, problem });
+            }
+            if epoch < last.epoch {
+                let problem = format!("stream {stream} goes back from epoch {} to {epoch}", last.epoch);
+                return Err(Damage { position, problem });
+            }
+        }
+        if !is_known {
+            // Into the memory of the one before.
+            last.stream.clear();
+            last.stream.push_str(stream);
+        }
+        (last.sequence, last.epoch) = (sequence, epoch);
+        Ok(())
     }
-    (*last_sequence, *last_epoch) = (sequence, epoch);
-    Ok(())
 }
 
 /// What is wrong with the end of a journal whose events are all sound.
@@ -209,4 +242,54 @@ fn locate(
     let problem = format!("the store's file is damaged, though every event is still in it{because}");
     report.damage = Some(Damage { position, problem });
     Some(report)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(position: u64, stream: &str, sequence: u64, epoch: u32) -> Record<'_> {
+        Record {
+            position: Position::new(position),
+            stream,
+            sequence: Sequence::new(sequence),
+            epoch,
+            recorded_at_micros: 0,
+            id: uuid::Uuid::nil(),
+            event_type: "tested",
+            version: 1,
+            codec: 1,
+            principal: None,
+            correlation_id: None,
+            causation_id: None,
+            payload: &[],
+        }
+    }
+
+    #[test]
+    fn a_wrong_sequence_or_epoch_is_found_at_its_event() {
+        for (sequence, epoch, is_sound) in [(3, 5, true), (3, 6, true), (2, 5, false), (4, 5, false), (3, 4, false)] {
+            let mut streams = LastOfStreams::new();
+            assert_eq!(streams.check(&record(1, "dispatch/a", 1, 5)), Ok(()));
+            assert_eq!(streams.check(&record(2, "dispatch/a", 2, 5)), Ok(()));
+            let checked = streams.check(&record(3, "dispatch/a", sequence, epoch));
+            assert_eq!(checked.is_ok(), is_sound, "{sequence} {epoch}");
+        }
+        let damage = LastOfStreams::new().check(&record(7, "dispatch/a", 2, 1)).expect_err("it has no first event");
+        assert_eq!(damage.position.get(), 7);
+    }
+
+    #[test]
+    fn many_more_streams_than_places_are_never_taken_for_damage() {
+        let mut streams = LastOfStreams::new();
+        let names: Vec<String> = (0..3 * LastOfStreams::PLACES).map(|number| format!("dispatch/{number}")).collect();
+        let mut position = 0;
+        for sequence in 1..4 {
+            for name in &names {
+                position += 1;
+                assert_eq!(streams.check(&record(position, name, sequence, 1)), Ok(()));
+            }
+        }
+        assert_eq!(streams.places.len(), LastOfStreams::PLACES);
+    }
 }

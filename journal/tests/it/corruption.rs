@@ -9,8 +9,8 @@ use ionveil_journal::{
     BlockKey, Damage, Error, Hash, Head, Journal, Kind, LocalJournal, Outcome, Position, Sequence, verify_copy,
 };
 
-use crate::store::{Blocks, SharedStore};
-use crate::support::{Seen, all, append_to, event, quieten_sled};
+use crate::support::{Seen, all, append_to, count_from_env, event, quieten_sled};
+use ionveil_journal::testing::{Blocks, FaultyStore, Random};
 
 const HEADER_LEN: usize = 104;
 const FRAME_PREFIX_LEN: usize = 8;
@@ -49,8 +49,8 @@ fn write(journal: &dyn Journal, groups: &[&[usize]], first_group: usize, salt: u
 }
 
 /// A store that holds a journal of those groups, and the journal open on it.
-fn journal_of(groups: &[&[usize]]) -> (SharedStore, LocalJournal) {
-    let store = SharedStore::default();
+fn journal_of(groups: &[&[usize]]) -> (FaultyStore, LocalJournal) {
+    let store = FaultyStore::default();
     let journal = LocalJournal::on(store.clone()).expect("an empty store opens");
     write(&journal, groups, 0, 0);
     assert_sound(&journal);
@@ -58,8 +58,8 @@ fn journal_of(groups: &[&[usize]]) -> (SharedStore, LocalJournal) {
 }
 
 /// The history of `SMALL` up to some group, and then other events, with every hash and checksum as it should be.
-fn rewritten_from(sound: &Blocks, first_group: usize) -> (SharedStore, LocalJournal) {
-    let store = SharedStore::holding(sound.iter().take(first_group).map(|(k, b)| (*k, b.clone())).collect());
+fn rewritten_from(sound: &Blocks, first_group: usize) -> (FaultyStore, LocalJournal) {
+    let store = FaultyStore::holding(sound.iter().take(first_group).map(|(k, b)| (*k, b.clone())).collect());
     let journal = LocalJournal::on(store.clone()).expect("a prefix opens");
     write(&journal, &SMALL, first_group, 1 << 40);
     assert_sound(&journal);
@@ -82,7 +82,7 @@ fn found_by_verify(journal: &LocalJournal) -> Damage {
 
 #[track_caller]
 fn refused_at_start(blocks: Blocks) -> Damage {
-    match LocalJournal::on(SharedStore::holding(blocks)) {
+    match LocalJournal::on(FaultyStore::holding(blocks)) {
         Err(Error::Corrupt(damage)) => damage,
         Err(other) => panic!("refused, but as {other}"),
         Ok(_) => panic!("opened all the same"),
@@ -92,7 +92,7 @@ fn refused_at_start(blocks: Blocks) -> Damage {
 /// Damages the store under the open journal and asks `verify`, then starts a new journal on the damaged blocks. Both must
 /// name that position.
 #[track_caller]
-fn assert_found_at(what: &str, store: &SharedStore, journal: &LocalJournal, damaged: Blocks, position: Position) {
+fn assert_found_at(what: &str, store: &FaultyStore, journal: &LocalJournal, damaged: Blocks, position: Position) {
     let sound = store.blocks();
     store.replace(damaged.clone());
     let damage = found_by_verify(journal);
@@ -166,7 +166,7 @@ fn a_dropped_block_is_found_where_it_is_missing() {
             // Without a checkpoint, a start cannot tell a damaged last group from a write cut short. Verify can.
             store.replace(damaged.clone());
             assert_eq!(found_by_verify(&journal).position, key.position, "{key:?}");
-            let journal_without_tail = match LocalJournal::on(SharedStore::holding(damaged)) {
+            let journal_without_tail = match LocalJournal::on(FaultyStore::holding(damaged)) {
                 Ok(reopened) => reopened,
                 // A hole before the end of the last group.
                 Err(Error::Corrupt(damage)) => {
@@ -269,7 +269,7 @@ fn a_rewritten_history_is_found_by_a_hash_that_was_kept_elsewhere() {
     let damage = other.verify(Some(kept.hash), &mut |_| {}).expect("readable").damage.expect("found");
     assert_eq!(damage.position, kept.position, "{damage}");
     // A hash from the past that both share speaks against neither.
-    let shared_past = SharedStore::holding(sound.iter().take(4).map(|(key, block)| (*key, block.clone())).collect());
+    let shared_past = FaultyStore::holding(sound.iter().take(4).map(|(key, block)| (*key, block.clone())).collect());
     let shared = LocalJournal::on(shared_past).expect("a prefix opens").head();
     for journal in [&journal, &other] {
         assert!(journal.verify(Some(shared.hash), &mut |_| {}).expect("readable").is_ok());
@@ -427,29 +427,16 @@ fn verify_leaves_the_evidence_as_it_is() {
     assert!(files(dir.path()) == damaged, "a damaged journal is changed");
 }
 
-/// SplitMix64: enough to scatter changes, the same in every run of one seed.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) % end as u64) as usize
-    }
-}
-
 #[test]
 fn any_changed_byte_of_any_file_is_found_or_changes_no_event() {
     quieten_sled();
-    let seed = std::env::var("IONVEIL_TEST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
-    let mut random = Random(seed);
+    let seed = count_from_env("IONVEIL_TEST_SEED", 1);
+    let mut random = Random::new(seed);
     let (dir, head, events) = sled_journal(&[&SMALL[..], &LARGE[..]].concat(), 0);
     let sound = files(dir.path());
     let paths: Vec<&PathBuf> = sound.iter().filter(|(_, bytes)| !bytes.is_empty()).map(|(path, _)| path).collect();
     let (mut found, mut harmless) = (0, 0);
-    for round in 0..200 {
+    for round in 0..count_from_env("IONVEIL_TEST_FLIPS", 200) {
         // Most of the bytes lie in one file; the others are to be met as well.
         let path = match round % 4 {
             0 => paths[random.below(paths.len())].clone(),

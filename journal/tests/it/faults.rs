@@ -1,8 +1,6 @@
 //! What happens when things go wrong or come all at once: failing disks, full queues, racing writers, restarts.
 
-use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Barrier, mpsc};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use ionveil_journal::{
@@ -11,8 +9,8 @@ use ionveil_journal::{
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use crate::store::{SharedStore, Stored};
 use crate::support::{Seen, all, append_to, event, stream};
+use ionveil_journal::testing::{Fault, FaultyStore};
 
 /// Far longer than anything here takes: a test that waits so long has found a deadlock.
 const NEVER: Duration = Duration::from_secs(60);
@@ -24,7 +22,7 @@ fn to<T: Send + 'static>(sender: &mpsc::Sender<T>, wrap: impl FnOnce(Outcome) ->
 }
 
 /// Submits all of them so that the first is one group and the others are the next.
-fn submit_as_two_groups(store: &SharedStore, journal: &LocalJournal, appends: &[Append]) -> Vec<Outcome> {
+fn submit_as_two_groups(store: &FaultyStore, journal: &LocalJournal, appends: &[Append]) -> Vec<Outcome> {
     let (sender, outcomes) = mpsc::channel();
     let held = store.hold();
     for (index, append) in appends.iter().enumerate() {
@@ -39,8 +37,8 @@ fn submit_as_two_groups(store: &SharedStore, journal: &LocalJournal, appends: &[
 
 #[test]
 fn a_failed_commit_fences_the_journal_and_loses_nothing_acknowledged() {
-    for stored in [Stored::Nothing, Stored::Half, Stored::All] {
-        let store = SharedStore::default();
+    for fault in [Fault::Nothing, Fault::Half, Fault::All] {
+        let store = FaultyStore::default();
         let journal = LocalJournal::on(store.clone()).expect("opens");
         // The second group is of several blocks, so that half of it can be stored.
         let appends = [
@@ -50,7 +48,7 @@ fn a_failed_commit_fences_the_journal_and_loses_nothing_acknowledged() {
             append_to("dispatch/b", 1, vec![event(6, 40_000), event(7, 40_000)]),
             append_to("dispatch/b", 99, vec![event(8, 1)]),
         ];
-        store.fail_commit(2, stored);
+        store.fail_write(2, fault);
         let (durable_sender, durable) = mpsc::channel();
         let held = store.hold();
         let (sender, outcomes) = mpsc::channel();
@@ -66,7 +64,7 @@ fn a_failed_commit_fences_the_journal_and_loses_nothing_acknowledged() {
         let written = Written { sequence: Sequence::new(2), position: Position::new(2) };
         assert_eq!(outcomes[0], Outcome::Committed(written));
         for outcome in &outcomes[1..] {
-            assert!(matches!(outcome, Outcome::Unknown { .. }), "{stored:?}: {outcome:?}");
+            assert!(matches!(outcome, Outcome::Unknown { .. }), "{fault:?}: {outcome:?}");
         }
         assert!(matches!(durable.recv_timeout(NEVER), Ok(Err(Error::Poisoned { .. }))));
 
@@ -74,8 +72,8 @@ fn a_failed_commit_fences_the_journal_and_loses_nothing_acknowledged() {
         let refused = journal.append(append_to("dispatch/c", 0, vec![event(9, 1)]));
         assert!(matches!(refused, Outcome::Rejected(Error::Poisoned { .. })), "{refused:?}");
         assert!(matches!(journal.when_durable(Box::new(|_| ())), Err(Error::Poisoned { .. })));
-        assert_eq!(store.commits(), 2, "a failed commit is never tried again");
-        assert_eq!(all(&journal, 1, u64::MAX).len(), 2, "{stored:?}");
+        assert_eq!(store.writes(), 2, "a failed commit is never tried again");
+        assert_eq!(all(&journal, 1, u64::MAX).len(), 2, "{fault:?}");
         assert_eq!(journal.head().position.get(), 2);
         assert!(journal.verify(None, &mut |_| {}).expect("readable").is_ok());
         drop(journal);
@@ -83,13 +81,13 @@ fn a_failed_commit_fences_the_journal_and_loses_nothing_acknowledged() {
         // A start finds what was acknowledged, and of the rest all or nothing. A retry settles which.
         let journal = LocalJournal::on(store.clone()).expect("what is stored is a journal");
         assert!(journal.verify(None, &mut |_| {}).expect("readable").is_ok());
-        let is_there = stored == Stored::All;
-        assert_eq!(all(&journal, 1, u64::MAX).len(), if is_there { 7 } else { 2 }, "{stored:?}");
+        let is_there = fault == Fault::All;
+        assert_eq!(all(&journal, 1, u64::MAX).len(), if is_there { 7 } else { 2 }, "{fault:?}");
         for append in &appends[1..4] {
             match journal.append(append.clone()) {
                 Outcome::AlreadyCommitted(_) if is_there => {}
                 Outcome::Committed(_) if !is_there => {}
-                other => panic!("{stored:?}: {other:?}"),
+                other => panic!("{fault:?}: {other:?}"),
             }
         }
         assert_eq!(all(&journal, 1, u64::MAX).iter().map(|seen| seen.id).collect::<Vec<_>>(), ids(1..=7));
@@ -104,7 +102,7 @@ fn ids(numbers: impl Iterator<Item = u64>) -> Vec<Uuid> {
 #[test]
 fn a_full_queue_refuses_at_once_and_takes_again_when_it_has_drained() {
     const APPEND_BYTES: usize = 8 << 20;
-    let store = SharedStore::default();
+    let store = FaultyStore::default();
     let journal = LocalJournal::on(store.clone()).expect("opens");
     let (sender, outcomes) = mpsc::channel();
     let held = store.hold();
@@ -136,80 +134,8 @@ fn a_full_queue_refuses_at_once_and_takes_again_when_it_has_drained() {
 }
 
 #[test]
-fn of_writers_that_race_for_one_place_exactly_one_gets_it() {
-    const WRITERS: u64 = 4;
-    let journal = LocalJournal::in_memory();
-    for round in 0..100 {
-        let barrier = Barrier::new(WRITERS as usize);
-        let outcomes: Vec<Outcome> = std::thread::scope(|scope| {
-            let writers: Vec<_> = (0..WRITERS)
-                .map(|writer| {
-                    let (journal, barrier) = (&journal, &barrier);
-                    scope.spawn(move || {
-                        barrier.wait();
-                        journal.append(append_to("dispatch/a", round, vec![event(round * WRITERS + writer, 20)]))
-                    })
-                })
-                .collect();
-            writers.into_iter().map(|writer| writer.join().expect("no panic")).collect()
-        });
-        let winners = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Committed(_))).count();
-        let conflict = Outcome::Conflict { head: Sequence::new(round + 1) };
-        let losers = outcomes.iter().filter(|outcome| **outcome == conflict).count();
-        assert_eq!((winners, losers), (1, WRITERS as usize - 1), "{outcomes:?}");
-    }
-}
-
-#[test]
-fn readers_during_writes_see_a_durable_prefix_without_gaps() {
-    let dir = tempfile::tempdir().expect("a directory");
-    for journal in [LocalJournal::in_memory(), LocalJournal::open(dir.path()).expect("opens")] {
-        let is_over = AtomicBool::new(false);
-        let mut reads = 0;
-        std::thread::scope(|scope| {
-            let writers: Vec<_> = (0..3u64)
-                .map(|writer| {
-                    let journal = &journal;
-                    scope.spawn(move || {
-                        for round in 0..60 {
-                            // Some groups are of several blocks.
-                            let len = if round % 7 == 0 { 60_000 } else { 300 };
-                            let number = writer * 1_000 + 2 * round;
-                            let events = vec![event(number, len), event(number + 1, 10)];
-                            let outcome = journal.append(append_to(&format!("dispatch/{writer}"), 2 * round, events));
-                            assert!(matches!(outcome, Outcome::Committed(_)), "{outcome:?}");
-                        }
-                    })
-                })
-                .collect();
-            let stopper = scope.spawn(|| {
-                for writer in writers {
-                    writer.join().expect("no panic");
-                }
-                is_over.store(true, Ordering::Release);
-            });
-            while !is_over.load(Ordering::Acquire) {
-                let before = journal.head().position.get();
-                let seen = all(&journal, 1, u64::MAX);
-                let after = journal.head().position.get();
-                assert!((before..=after).contains(&(seen.len() as u64)), "{before} {} {after}", seen.len());
-                assert!(seen.iter().zip(1..).all(|(seen, position)| seen.position == position));
-                let of_one = stream(&journal, "dispatch/1", 1, u64::MAX);
-                assert!(of_one.iter().zip(1..).all(|(seen, sequence)| seen.sequence == sequence));
-                assert_eq!(of_one.len() % 2, 0, "half an append is never seen");
-                assert_eq!(journal.verify(None, &mut |_| {}).expect("readable").damage, None);
-                reads += 1;
-            }
-            stopper.join().expect("no panic");
-        });
-        assert!(reads > 0);
-        assert_eq!(all(&journal, 1, u64::MAX).len(), 360);
-    }
-}
-
-#[test]
 fn what_is_being_written_is_neither_seen_nor_taken_for_damage() {
-    let store = SharedStore::default();
+    let store = FaultyStore::default();
     let journal = LocalJournal::on(store.clone()).expect("opens");
     assert!(matches!(journal.append(append_to("dispatch/a", 0, vec![event(1, 10)])), Outcome::Committed(_)));
     let (sender, outcomes) = mpsc::channel();
@@ -228,7 +154,7 @@ fn what_is_being_written_is_neither_seen_nor_taken_for_damage() {
 
 #[test]
 fn a_callback_that_panics_costs_nobody_else_an_answer() {
-    let store = SharedStore::default();
+    let store = FaultyStore::default();
     let journal = LocalJournal::on(store.clone()).expect("opens");
     let (sender, outcomes) = mpsc::channel();
     let held = store.hold();
@@ -247,7 +173,7 @@ fn a_callback_that_panics_costs_nobody_else_an_answer() {
 
 #[test]
 fn the_last_handle_may_be_dropped_by_a_callback() {
-    let store = SharedStore::default();
+    let store = FaultyStore::default();
     let journal = Arc::new(LocalJournal::on(store.clone()).expect("opens"));
     let (sender, dropped) = mpsc::channel();
     let held = store.hold();
@@ -261,47 +187,6 @@ fn the_last_handle_may_be_dropped_by_a_callback() {
     held.release();
     dropped.recv_timeout(NEVER).expect("the writer does not wait for itself");
     assert_eq!(all(&LocalJournal::on(store).expect("opens"), 1, 9).len(), 1);
-}
-
-#[test]
-fn a_visitor_may_read_and_append() {
-    let dir = tempfile::tempdir().expect("a directory");
-    for journal in [LocalJournal::in_memory(), LocalJournal::open(dir.path()).expect("opens")] {
-        for number in 0..5 {
-            journal.append(append_to("dispatch/a", number, vec![event(number, 10)]));
-        }
-        let mut copied = 0;
-        journal
-            .read_all(Position::FIRST, Position::MAX, &mut |record| {
-                let append = append_to("dispatch/copy", copied, vec![event(100 + copied, record.payload.len())]);
-                assert!(matches!(journal.append(append), Outcome::Committed(_)));
-                copied += 1;
-                assert_eq!(stream(&journal, "dispatch/copy", 1, u64::MAX).len() as u64, copied);
-                ControlFlow::Continue(())
-            })
-            .expect("readable");
-        assert_eq!(copied, 5, "what the visitor adds lies behind the end it was given");
-    }
-}
-
-#[test]
-fn closing_finishes_what_was_taken() {
-    let store = SharedStore::default();
-    let journal = LocalJournal::on(store.clone()).expect("opens");
-    let (sender, outcomes) = mpsc::channel();
-    for number in 0..100 {
-        let append = append_to(&format!("dispatch/{number}"), 0, vec![event(number, 10)]);
-        journal.submit(append, to(&sender, |outcome| outcome)).expect("taken");
-    }
-    journal.close();
-    let outcomes: Vec<Outcome> = outcomes.try_iter().collect();
-    assert_eq!(outcomes.len(), 100);
-    assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Committed(_))));
-    assert!(matches!(journal.when_durable(Box::new(|_| ())), Err(Error::Closed)));
-    let refused = journal.read_all(Position::FIRST, Position::MAX, &mut |_| ControlFlow::Continue(()));
-    assert_eq!(refused, Err(Error::Closed), "its store is somebody else's now");
-    let reopened = LocalJournal::on(store).expect("opens while the closed one is still about");
-    assert_eq!(all(&reopened, 1, u64::MAX).len(), 100);
 }
 
 #[test]
@@ -439,7 +324,7 @@ proptest! {
 
     #[test]
     fn a_journal_does_what_a_plain_list_would(steps in steps()) {
-        let store = SharedStore::default();
+        let store = FaultyStore::default();
         let mut journal = LocalJournal::on(store.clone()).expect("opens");
         let mut model = Model::default();
         let mut asked: Vec<Append> = Vec::new();

@@ -3,33 +3,9 @@
 use std::ops::ControlFlow;
 use std::sync::Once;
 
-use ionveil_journal::{Append, Journal, NewEvent, Origin, Position, Record, Sequence, codec};
+pub(crate) use ionveil_journal::testing::{append_to, event};
+use ionveil_journal::{Journal, Position, Record, Sequence};
 use uuid::Uuid;
-
-/// An event whose id and payload follow from `number`.
-pub(crate) fn event(number: u64, payload_len: usize) -> NewEvent {
-    let payload = (0..payload_len).map(|i| (number as usize).wrapping_mul(31).wrapping_add(i * 7) as u8).collect();
-    NewEvent {
-        id: Uuid::from_u128(number.into()),
-        event_type: "tested".into(),
-        version: 1,
-        codec: codec::BINCODE_2,
-        payload,
-    }
-}
-
-/// An append of some events after `expected`.
-#[track_caller]
-pub(crate) fn append_to(stream: &str, expected: u64, events: Vec<NewEvent>) -> Append {
-    Append {
-        stream: stream.parse().expect("a valid stream"),
-        expected: Sequence::new(expected),
-        expected_id: None,
-        epoch: 1,
-        origin: Origin::default(),
-        events,
-    }
-}
 
 /// A record without its borrow.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,4 +66,12 @@ pub(crate) fn quieten_sled() {
             }
         }));
     });
+}
+
+/// How often a long test goes round, unless the environment says otherwise.
+pub(crate) fn count_from_env(variable: &str, usual: u64) -> u64 {
+    match std::env::var(variable) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable} is {text:?}, not a number")),
+        Err(_) => usual,
+    }
 }

@@ -1,0 +1,47 @@
+//! For those who test: a suite that every engine has to pass, a store that fails on purpose, and what both are made of.
+//!
+//! Behind the feature `testing`, since none of it belongs into a product. [`conformance`] says what a journal promises,
+//! one function a promise; [`FaultyStore`] is a disk that fails, tears, fills up and loses its power when it is told to.
+
+pub mod bytes;
+pub mod conformance;
+
+mod faulty;
+mod random;
+
+pub use faulty::{Blocks, Fault, FaultyStore, Held};
+pub use random::Random;
+
+use uuid::Uuid;
+
+use crate::codec;
+use crate::position::Sequence;
+use crate::record::{Append, NewEvent, Origin};
+
+/// An event whose id and payload follow from `number`.
+pub fn event(number: u64, payload_len: usize) -> NewEvent {
+    let payload = (0..payload_len).map(|i| (number as usize).wrapping_mul(31).wrapping_add(i * 7) as u8).collect();
+    NewEvent {
+        id: Uuid::from_u128(number.into()),
+        event_type: "tested".into(),
+        version: 1,
+        codec: codec::BINCODE_2,
+        payload,
+    }
+}
+
+/// An append of some events after `expected`, by epoch 1.
+///
+/// # Panics
+/// When `stream` is no address.
+#[track_caller]
+pub fn append_to(stream: &str, expected: u64, events: Vec<NewEvent>) -> Append {
+    Append {
+        stream: stream.parse().expect("a valid stream"),
+        expected: Sequence::new(expected),
+        expected_id: None,
+        epoch: 1,
+        origin: Origin::default(),
+        events,
+    }
+}
