@@ -56,6 +56,10 @@ pub struct RetentionSet {
 const RECORDED: &str = "dispatch-recorded";
 const RETENTION_SET: &str = "retention-set";
 
+/// Every form that was ever released, the versions of a type in order; the last one is what is written. A form stays here
+/// and readable for ever. Golden files: `actors/tests/fixtures/dispatch`.
+pub const RELEASED: &[(&str, u16)] = &[(RECORDED, 1), (RETENTION_SET, 1)];
+
 impl runtime::Event for Event {
     fn event_type(&self) -> &'static str {
         match self {

@@ -21,7 +21,7 @@ mod tests;
 
 pub use command::{IngestBatch, IngestReport, Rejected, RejectedBecause, SetRetention};
 pub use dispatch_event::{DispatchEvent, Status};
-pub use event::{DispatchRecorded, Event, RetentionSet};
+pub use event::{DispatchRecorded, Event, RELEASED, RetentionSet};
 pub use query::{
     AggregatedMetric, AggregationType, DashboardSnapshot, Dimensions, GetMetric, GetRegions, GetSnapshot, GetWatermark,
     Instant, Metric, Percent, RegionSummary, WINDOWS_MAX,

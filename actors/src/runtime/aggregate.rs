@@ -35,7 +35,7 @@ pub trait Event: Debug + Clone + PartialEq + Send + 'static {
     fn version(&self) -> u16;
     /// The stored bytes, in the journal's current codec.
     fn encode(&self) -> Vec<u8>;
-    /// Reads an event of any released type and version.
+    /// Reads an event of any released type and version; [`super::upcasting`] says how a version is added.
     ///
     /// # Errors
     /// When the type or version is unknown, or the bytes are no such event.

@@ -18,6 +18,7 @@ mod replay;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod threads;
+pub mod upcasting;
 
 pub use aggregate::{Aggregate, Caller, Command, Decision, Event, Given, Query};
 pub use clock::{Clock, ManualClock, SystemClock};
