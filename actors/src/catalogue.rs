@@ -14,13 +14,14 @@ pub struct Kind {
     /// Every event type and version that was ever released.
     pub released: &'static [(&'static str, u16)],
     json: fn(&str, u16, u8, &[u8]) -> Result<Value, DecodeError>,
-    /// Type, version and bytes as an event that was read would be written now.
+    /// An event that was read, as it would be written now.
     #[cfg(test)]
-    rewritten: fn(&str, u16, u8, &[u8]) -> Result<Written, DecodeError>,
+    rewritten: fn(&str, u16, u8, &[u8]) -> Result<Form, DecodeError>,
 }
 
+/// Type, version and bytes.
 #[cfg(test)]
-type Written = (&'static str, u16, Vec<u8>);
+type Form = (&'static str, u16, Vec<u8>);
 
 /// Every kind there is.
 pub const KINDS: [Kind; 1] = [Kind::of::<dispatch::Dispatches>(dispatch::RELEASED)];

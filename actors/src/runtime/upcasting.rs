@@ -52,6 +52,7 @@
 //!     }
 //! }
 //!
+//! # fn main() -> Result<(), DecodeError> {
 //! let old = codec::encode(&v1::Opened { by: "ops".into() });
 //! assert_eq!(decode("opened", 1, BINCODE_2, &old)?, Opened { by: "ops".into(), at_second: 0 });
 //! let newer = codec::encode(&v2::Opened { by: "ops".into(), at_minute: 2 });
@@ -59,5 +60,6 @@
 //! let present = Opened { by: "ops".into(), at_second: 7 };
 //! assert_eq!(decode("opened", 3, BINCODE_2, &codec::encode(&present))?, present);
 //! assert!(decode("opened", 4, BINCODE_2, &old).is_err());
-//! # Ok::<(), DecodeError>(())
+//! # Ok(())
+//! # }
 //! ```
