@@ -3,7 +3,8 @@
 //!
 //! Both are measured in turn in one run, and the ratio is the median over the repetitions: rates of different runs, on a
 //! machine that others use too, cannot be compared. `cargo bench -p ionveil-journal`; `IONVEIL_BENCH_SECONDS` is the time
-//! per measurement (0.8) and `IONVEIL_BENCH_REPETITIONS` their number (5).
+//! per measurement (0.8) and `IONVEIL_BENCH_REPETITIONS` their number (5). `IONVEIL_BENCH_MILLIONS=3` also shows what a
+//! journal of so many million events takes in memory, which lasts a minute.
 
 #![allow(clippy::print_stdout)] // the table is what a benchmark is for
 
@@ -19,7 +20,10 @@ use std::time::{Duration, Instant};
 
 use ionveil_journal::{Journal, LocalJournal, Outcome, Position, Sequence, StreamId};
 
-use support::{APPENDS, Engine, GroupWriter, PAYLOAD_LEN, Payloads, PlainFile, STREAMS, append_rate, median, setting};
+use support::{
+    APPENDS, Engine, GroupWriter, PAYLOAD_LEN, Payloads, PlainFile, STREAMS, append_events, append_rate, median,
+    setting,
+};
 
 /// Replay: this many appends of `REPLAY_BATCH` events, each followed by a few events of one stream.
 const REPLAY_APPENDS: u64 = 1_000;
@@ -58,6 +62,34 @@ fn main() {
     }
 
     replay(place.path(), &payloads, repetitions);
+    let millions = setting("IONVEIL_BENCH_MILLIONS", 0.0) as u64;
+    if millions > 0 {
+        memory(&place.path().join("memory"), &payloads, millions);
+    }
+}
+
+/// Memory of this process before and after opening a journal of so many million events that came one by one, 64 in flight.
+fn memory(dir: &Path, payloads: &Payloads, millions: u64) {
+    let journal = LocalJournal::open(dir).expect("opens");
+    let begin = Instant::now();
+    append_events(&journal, payloads, 64, 1, &mut |events| events < millions * 1_000_000);
+    println!("\n{millions} M events written in {:.0} s, 64 in flight", begin.elapsed().as_secs_f64());
+    drop(journal);
+    let before = resident_mib();
+    let begin = Instant::now();
+    let journal = LocalJournal::open(dir).expect("opens");
+    let seconds = begin.elapsed().as_secs_f64();
+    let after = resident_mib();
+    let bytes = journal.stat().bytes_on_disk as f64 / journal.stat().events as f64;
+    println!(
+        "opened in {seconds:.2} s; resident memory {before} MiB before, {after} MiB after; {bytes:.0} bytes per event"
+    );
+}
+
+fn resident_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("there");
+    line.trim().trim_end_matches(" kB").trim().parse::<u64>().expect("a number") / 1024
 }
 
 fn replay(place: &Path, payloads: &Payloads, repetitions: usize) {

@@ -368,6 +368,13 @@ fn parse_record(bytes: &[u8]) -> Option<Record<'_>> {
     })
 }
 
+/// An empty block, with room for its header in front and for all it may grow to.
+fn new_block() -> Vec<u8> {
+    let mut block = Vec::with_capacity(BLOCK_LEN_MAX);
+    block.resize(HEADER_LEN, 0);
+    block
+}
+
 /// Packs the events of one group into blocks and carries the chain along.
 pub(crate) struct GroupEncoder {
     blocks: Vec<(Header, Vec<u8>)>,
@@ -382,14 +389,7 @@ pub(crate) struct GroupEncoder {
 impl GroupEncoder {
     /// A group whose first event gets the position `next`, after the chain value `hash`.
     pub(crate) fn new(next: Position, hash: Hash) -> Self {
-        GroupEncoder {
-            blocks: Vec::new(),
-            open: vec![0; HEADER_LEN],
-            open_first: next,
-            open_hash_before: hash,
-            next,
-            hash,
-        }
+        GroupEncoder { blocks: Vec::new(), open: new_block(), open_first: next, open_hash_before: hash, next, hash }
     }
 
     /// The position that the next event gets.
@@ -440,7 +440,7 @@ impl GroupEncoder {
 
     fn close_block(&mut self) {
         if self.open.len() > HEADER_LEN {
-            let bytes = std::mem::replace(&mut self.open, vec![0; HEADER_LEN]);
+            let bytes = std::mem::replace(&mut self.open, new_block());
             let header = self.header(0, 1, &bytes);
             self.blocks.push((header, bytes));
             self.begin_block();
@@ -449,7 +449,7 @@ impl GroupEncoder {
 
     /// Splits the one record of the open block, which is larger than a block, into parts.
     fn close_oversized(&mut self) {
-        let bytes = std::mem::replace(&mut self.open, vec![0; HEADER_LEN]);
+        let bytes = std::mem::replace(&mut self.open, new_block());
         let chunks = bytes[HEADER_LEN..].chunks(BODY_LEN_MAX);
         let parts = chunks.len() as u16;
         for (part, chunk) in chunks.enumerate() {

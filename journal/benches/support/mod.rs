@@ -84,6 +84,19 @@ impl Engine for LocalJournal {
 /// Durable events per second with so many appends in flight, each of so many events. One thread submits for all of them,
 /// each time an outcome comes in; each of those in flight has streams of its own.
 pub fn append_rate(engine: &dyn Engine, payloads: &Payloads, in_flight: usize, batch: usize, time: Duration) -> f64 {
+    let begin = Instant::now();
+    let events = append_events(engine, payloads, in_flight, batch, &mut |_| begin.elapsed() < time);
+    events as f64 / begin.elapsed().as_secs_f64()
+}
+
+/// Appends as [`append_rate`] does, as long as `goes_on` says so of the number of durable events, which is returned.
+pub fn append_events(
+    engine: &dyn Engine,
+    payloads: &Payloads,
+    in_flight: usize,
+    batch: usize,
+    goes_on: &mut dyn FnMut(u64) -> bool,
+) -> u64 {
     let streams: Vec<StreamId> =
         (0..STREAMS).map(|number| format!("dispatch/{number}").parse().expect("valid")).collect();
     let mut heads = vec![0; STREAMS];
@@ -104,15 +117,14 @@ pub fn append_rate(engine: &dyn Engine, payloads: &Payloads, in_flight: usize, b
         });
         engine.submit(append, done);
     };
-    let begin = Instant::now();
     (0..in_flight).for_each(&mut submit);
     let mut events = 0;
-    while begin.elapsed() < time {
+    while goes_on(events) {
         let producer = finished.recv().expect("the writer lives");
-        events += batch;
+        events += batch as u64;
         submit(producer);
     }
-    events as f64 / begin.elapsed().as_secs_f64()
+    events
 }
 
 /// What makes a group of appends durable, one group after the other.
