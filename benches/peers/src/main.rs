@@ -74,7 +74,9 @@ impl Sink for Sqlite {
             for append in group {
                 for (event, number) in append.events.iter().zip(1..) {
                     let sequence = append.expected.get() as i64 + number;
-                    insert.execute((append.stream.as_str(), sequence, event.id.as_bytes(), &event.payload)).expect("inserted");
+                    insert
+                        .execute((append.stream.as_str(), sequence, event.id.as_bytes(), &event.payload))
+                        .expect("inserted");
                 }
             }
         }

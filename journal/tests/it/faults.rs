@@ -152,6 +152,28 @@ fn what_is_being_written_is_neither_seen_nor_taken_for_damage() {
     assert_eq!(all(&journal, 1, u64::MAX).len(), 4);
 }
 
+/// A store may tear a failed commit at its end only. One that tears in its middle is refused, and loses nothing.
+#[test]
+fn a_commit_that_is_torn_in_its_middle_is_refused_as_damage() {
+    let store = FaultyStore::default();
+    let journal = LocalJournal::on(store.clone()).expect("opens");
+    assert!(matches!(journal.append(append_to("dispatch/a", 0, vec![event(1, 10)])), Outcome::Committed(_)));
+    store.fail_write(1, Fault::Scattered);
+    let large = append_to("dispatch/a", 1, vec![event(2, 40_000), event(3, 40_000), event(4, 40_000)]);
+    assert!(matches!(journal.append(large), Outcome::Unknown { .. }));
+    drop(journal);
+    let blocks = store.blocks();
+    assert_eq!(blocks.len(), 3, "the first and the third of the group");
+    for _ in 0..2 {
+        match LocalJournal::on(store.clone()) {
+            Err(Error::Corrupt(damage)) => assert_eq!(damage.position.get(), 3),
+            Err(other) => panic!("refused, but as {other}"),
+            Ok(_) => panic!("opened all the same"),
+        }
+        assert!(store.blocks() == blocks, "it is left as it is");
+    }
+}
+
 #[test]
 fn a_callback_that_panics_costs_nobody_else_an_answer() {
     let store = FaultyStore::default();

@@ -324,6 +324,15 @@ impl Run {
         self.store.fail_no_more();
         self.check();
         self.check_snapshots(met);
+        if self.random.chance(2) {
+            // What a start has shown is durable, though nothing was written since: it synced what it found.
+            self.store.cut_power(self.random.next_u64());
+            met.cuts += 1;
+            self.journal.close();
+            self.store.start();
+            self.journal = LocalJournal::on(self.store.clone()).expect("a sound store opens");
+            self.check();
+        }
     }
 
     fn check(&self) {
