@@ -58,8 +58,7 @@ impl Threads {
     pub(super) fn stop(&mut self, timeout: Duration) -> bool {
         self.system.stop();
         let Some(thread) = self.thread.take() else { return true };
-        let running: &mpsc::Receiver<()> = &self.ended;
-        if running.recv_timeout(timeout) == Err(mpsc::RecvTimeoutError::Timeout) {
+        if self.ended.recv_timeout(timeout) == Err(mpsc::RecvTimeoutError::Timeout) {
             tracing::warn!("an actor thread is still at work; it ends when that is done");
             return false;
         }
