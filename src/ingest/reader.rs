@@ -77,12 +77,12 @@ pub fn read(
 }
 
 /// Finds out whether `source` can be read at all: it is there, not empty, and has the columns of the mapping. Reads its
-/// beginning only. Standard input is taken on trust, since what is read of it is gone.
+/// beginning only. Standard input and pipes are taken on trust, since what is read of them is gone.
 ///
 /// # Errors
 /// As [`read`].
 pub fn probe(source: &Source, org: &OrgId, mapping: Option<&Mapping>) -> Result<(), Error> {
-    if *source == Source::Stdin {
+    if source.is_read_once() {
         return Ok(());
     }
     read(source, org, mapping, &AtomicU64::new(0), &mut |_| ControlFlow::Break(())).map(|_| ())

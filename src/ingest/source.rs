@@ -33,6 +33,14 @@ impl Source {
         fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|metadata| metadata.len())
     }
 
+    /// Whether what is read is gone: standard input, a pipe, a device.
+    pub(super) fn is_read_once(&self) -> bool {
+        match self {
+            Source::Stdin => true,
+            Source::File(path) => fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()),
+        }
+    }
+
     pub(super) fn open(&self) -> Result<Box<dyn Read>, Error> {
         match self {
             Source::Stdin => Ok(Box::new(io::stdin().lock())),

@@ -441,3 +441,11 @@ fn retention_stays_the_orgs_until_it_is_changed() {
     let hours: Vec<_> = changes.iter().map(|entry| entry["payload"]["hours"].as_u64().expect("hours")).collect();
     assert_eq!(hours, [0, 24], "each change is an event, and what changes nothing is none");
 }
+
+/// Looking at a pipe before reading it would take away its beginning, as of `ingest <(zcat FILE)`.
+#[test]
+fn a_pipe_that_is_named_like_a_file_is_read_from_its_beginning() {
+    let home = Home::new();
+    let ran = home.run_with(&["ingest", "--org", "sffd", "/dev/stdin"], dispatches_ndjson("p", 5).as_bytes());
+    assert_eq!(counts(&ran.document()), [5, 0, 0, 0, 0]);
+}
