@@ -27,6 +27,7 @@ pub mod blocking;
 pub mod ingest;
 
 mod api;
+mod contracts;
 mod error;
 mod instance;
 
@@ -34,6 +35,7 @@ pub use api::{
     Audit, AuditEntry, AuditFilter, DispatchAggregator, GeographicBreakdown, IngestStream, Ingested, JournalHead,
     JournalStat, Settled, StreamEntry, Verification, verify_data,
 };
+pub use contracts::{ServiceContract, ServiceRegistry};
 pub use error::Error;
 pub use instance::{Config, IonVeil};
 /// Places in the journal, and its hashes.

@@ -1,6 +1,7 @@
 //! What stands on the command line, and which file does it. Built on the library's public face, on nothing below it.
 
 mod audit;
+mod contracts;
 mod demo;
 mod failure;
 mod ingest;
@@ -62,6 +63,8 @@ enum Command {
     Journal(journal::Command),
     /// What changed, when, by whom and why: one event a line.
     Audit(audit::Args),
+    /// The platform's services: where they listen, whom they need, and the order in which they can start.
+    Contracts(contracts::Args),
     /// Print a completion script for a shell.
     Completions(CompletionsArgs),
 }
@@ -98,6 +101,7 @@ fn run(command: Command, place: &place::Place, output: &mut Output) -> Result<Ex
         Command::Regions(args) => regions::run(&args, place, output),
         Command::Journal(command) => journal::run(&command, place, output),
         Command::Audit(args) => audit::run(&args, place, output),
+        Command::Contracts(contracts::Args {}) => contracts::run(output),
         Command::Completions(args) => {
             let mut script = Vec::new();
             clap_complete::generate(args.shell, &mut Cli::command(), "ionveil", &mut script);
