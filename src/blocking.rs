@@ -6,13 +6,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ionveil_actors::dispatch::{
-    AggregatedMetric, DashboardSnapshot, DispatchEvent, GetMetric, IngestReport, Instant, RegionSummary,
+    AggregatedMetric, Anomaly, DashboardSnapshot, DispatchEvent, GetMetric, GridSize, Heatmap, HeatmapCell,
+    IngestReport, Instant, Metric, RegionSummary, TrendAnalysis,
 };
 use ionveil_actors::domain::{OrgId, Timestamp};
 use ionveil_journal::{Hash, Position, StreamId};
 use pollster::block_on;
 
-use crate::api::{self, AuditEntry, AuditFilter, Ingested, JournalStat, StreamEntry, Verification};
+use crate::api::{
+    self, AnalyzeTrend, AuditEntry, AuditFilter, DetectAnomalies, Ingested, JournalStat, StreamEntry, Verification,
+};
 use crate::error::Error;
 use crate::instance::IonVeil;
 
@@ -93,6 +96,34 @@ impl GeographicBreakdown {
         end: Option<Instant>,
     ) -> Result<BTreeMap<String, RegionSummary>, Error> {
         block_on(self.0.get_regional_summary(org, start, end))
+    }
+
+    pub fn get_heatmap_data(&self, org: &OrgId, metric: Metric, grid: GridSize) -> Result<Vec<HeatmapCell>, Error> {
+        block_on(self.0.get_heatmap_data(org, metric, grid))
+    }
+
+    pub fn get_heatmap(&self, org: &OrgId, metric: Metric, grid: GridSize) -> Result<Heatmap, Error> {
+        block_on(self.0.get_heatmap(org, metric, grid))
+    }
+}
+
+/// As [`api::TrendAnalyzer`], whose documentation holds here.
+#[derive(Clone)]
+pub struct TrendAnalyzer(api::TrendAnalyzer);
+
+#[allow(missing_docs, reason = "each method is documented on the service of the same name")]
+#[allow(clippy::missing_errors_doc)]
+impl TrendAnalyzer {
+    pub fn new(ionveil: &IonVeil) -> Self {
+        TrendAnalyzer(api::TrendAnalyzer::new(ionveil))
+    }
+
+    pub fn analyze_trend(&self, org: &OrgId, question: AnalyzeTrend) -> Result<TrendAnalysis, Error> {
+        block_on(self.0.analyze_trend(org, question))
+    }
+
+    pub fn detect_anomalies(&self, org: &OrgId, question: DetectAnomalies) -> Result<Vec<Anomaly>, Error> {
+        block_on(self.0.detect_anomalies(org, question))
     }
 }
 

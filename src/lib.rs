@@ -32,8 +32,8 @@ mod error;
 mod instance;
 
 pub use api::{
-    Audit, AuditEntry, AuditFilter, DispatchAggregator, GeographicBreakdown, IngestStream, Ingested, JournalHead,
-    JournalStat, Settled, StreamEntry, Verification, verify_data,
+    AnalyzeTrend, Audit, AuditEntry, AuditFilter, DetectAnomalies, DispatchAggregator, GeographicBreakdown,
+    IngestStream, Ingested, JournalHead, JournalStat, Settled, StreamEntry, TrendAnalyzer, Verification, verify_data,
 };
 pub use contracts::{ServiceContract, ServiceRegistry};
 pub use error::Error;

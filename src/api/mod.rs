@@ -4,9 +4,11 @@ mod audit;
 mod dispatch_aggregator;
 mod geographic_breakdown;
 mod ingest_stream;
+mod trend_analyzer;
 
 pub(crate) use audit::SYSTEM;
 pub use audit::{Audit, AuditEntry, AuditFilter, JournalHead, JournalStat, StreamEntry, Verification, verify_data};
 pub use dispatch_aggregator::{DispatchAggregator, Ingested};
 pub use geographic_breakdown::GeographicBreakdown;
 pub use ingest_stream::{IngestStream, Settled};
+pub use trend_analyzer::{AnalyzeTrend, DetectAnomalies, TrendAnalyzer};

@@ -1,9 +1,12 @@
 //! What stands on the command line, and which file does it. Built on the library's public face, on nothing below it.
 
+mod anomalies;
 mod audit;
 mod contracts;
 mod demo;
+mod drawing;
 mod failure;
+mod heatmap;
 mod ingest;
 mod journal;
 mod metric;
@@ -13,6 +16,7 @@ mod progress;
 mod regions;
 mod snapshot;
 mod time;
+mod trend;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -56,8 +60,14 @@ enum Command {
     Metric(metric::Args),
     /// Everything a dashboard shows of an org.
     Snapshot(snapshot::Args),
+    /// Which way a metric goes, and where it will be in an hour.
+    Trend(trend::Args),
+    /// The windows in which a metric stands out from the others.
+    Anomalies(anomalies::Args),
     /// A summary of an org's dispatches per region.
     Regions(regions::Args),
+    /// A metric over a grid of where dispatches are.
+    Heatmap(heatmap::Args),
     /// Look at the journal, read it, verify it.
     #[command(subcommand, after_help = "Example:\n  ionveil journal verify && ionveil --json journal stat")]
     Journal(journal::Command),
@@ -98,7 +108,10 @@ fn run(command: Command, place: &place::Place, output: &mut Output) -> Result<Ex
         Command::Ingest(args) => ingest::run(&args, place, output),
         Command::Metric(args) => metric::run(&args, place, output),
         Command::Snapshot(args) => snapshot::run(&args, place, output),
+        Command::Trend(args) => trend::run(&args, place, output),
+        Command::Anomalies(args) => anomalies::run(&args, place, output),
         Command::Regions(args) => regions::run(&args, place, output),
+        Command::Heatmap(args) => heatmap::run(&args, place, output),
         Command::Journal(command) => journal::run(&command, place, output),
         Command::Audit(args) => audit::run(&args, place, output),
         Command::Contracts(contracts::Args {}) => contracts::run(output),

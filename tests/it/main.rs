@@ -11,4 +11,5 @@ mod real_data;
 mod restart;
 mod support;
 mod tidy;
+mod trends;
 mod windows;

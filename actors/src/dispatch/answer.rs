@@ -142,7 +142,7 @@ impl Query<Dispatches> for GetWatermark {
     }
 }
 
-fn resolve(state: &Dispatches, given: &Given, instant: Instant) -> Timestamp {
+pub(super) fn resolve(state: &Dispatches, given: &Given, instant: Instant) -> Timestamp {
     match instant {
         Instant::At(at) => at,
         Instant::FromNow(micros) => given.now.saturating_add_micros(micros),
@@ -151,7 +151,7 @@ fn resolve(state: &Dispatches, given: &Given, instant: Instant) -> Timestamp {
 }
 
 /// The span asked for, in microseconds: start included, end not.
-fn span_of(
+pub(super) fn span_of(
     state: &Dispatches,
     given: &Given,
     start: Option<Instant>,

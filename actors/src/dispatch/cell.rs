@@ -61,6 +61,7 @@ pub(super) struct Sample {
     pub(super) response_time_minutes: f64,
     pub(super) distance_km: f64,
     pub(super) sla_met: bool,
+    pub(super) location: Option<(f64, f64)>,
 }
 
 impl MinuteCell {
@@ -77,6 +78,11 @@ impl MinuteCell {
         group.met += u64::from(sample.sla_met);
         group.response_time.add(sample.response_time_minutes);
         group.distance.add(sample.distance_km);
+    }
+
+    /// Every closed dispatch.
+    pub(super) fn samples(&self) -> impl Iterator<Item = &Sample> {
+        self.groups.iter().flat_map(|(_, group)| &group.samples)
     }
 
     /// The regions that occur, each once: their numbers, and their part of the minute.
@@ -151,7 +157,7 @@ impl Merged {
         }
     }
 
-    fn add_sample(&mut self, sample: &Sample) {
+    pub(super) fn add_sample(&mut self, sample: &Sample) {
         self.count += 1;
         self.met += u64::from(sample.sla_met);
         let value = measure(self.metric, sample);

@@ -46,6 +46,7 @@ fn record(state: &mut Dispatches, event: &DispatchRecorded) -> Result<(), Corrup
             response_time_minutes: event.response_time_minutes,
             distance_km: event.distance_km,
             sla_met: event.sla_met,
+            location: event.location,
         };
         cell.add(key, sample);
     }

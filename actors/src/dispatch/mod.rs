@@ -5,8 +5,10 @@
 //! since samples are kept as they came.
 //!
 //! Reading order: [`DispatchEvent`] is what comes in, `event` what is journaled, `command` and `decide` what may happen,
-//! `state`, `cell` and `evolve` what is known, `query` what can be asked and `answer` how it is answered.
+//! `state`, `cell` and `evolve` what is known, `query` what can be asked and `answer` how it is answered; `series` is what
+//! `trend` and `anomaly` are read off, `heatmap` where things happen.
 
+mod anomaly;
 mod answer;
 mod cell;
 mod command;
@@ -14,19 +16,29 @@ mod decide;
 mod dispatch_event;
 mod event;
 mod evolve;
+mod heatmap;
 mod query;
+mod series;
 mod state;
 #[cfg(test)]
 mod tests;
+mod trend;
 
+pub use anomaly::{Anomaly, SENSITIVITY_DEFAULT, check_anomaly_test, detect_anomalies};
 pub use command::{IngestBatch, IngestReport, Rejected, RejectedBecause, SetRetention};
 pub use dispatch_event::{DispatchEvent, Status};
 pub use event::{DispatchRecorded, Event, RELEASED, RetentionSet};
+pub use heatmap::{BoundingBox, GRID_MAX, GetHeatmap, GridSize, Heatmap, HeatmapCell};
 pub use query::{
     AggregatedMetric, AggregationType, DashboardSnapshot, Dimensions, GetDashboardSnapshot, GetMetric, GetRegions,
     GetWatermark, Instant, Metric, Percent, RegionSummary, WINDOWS_MAX,
 };
+pub use series::{GetSeries, TrendPoint, Which};
 pub use state::Dispatches;
+pub use trend::{
+    LOOKBACK_DEFAULT, LOOKBACK_MAX, MannKendallTest, SMOOTHING_POINTS, Seasonal, TREND_POINTS_MIN, TheilSen,
+    TrendAnalysis, TrendDirection, analyze_trend, check_lookback, windows_of_interest,
+};
 
 use crate::runtime::Aggregate;
 use ionveil_journal::StreamKind;

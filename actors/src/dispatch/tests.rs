@@ -1,10 +1,12 @@
 //! Given, when, then for the dispatches of one org; helpers that all tables share.
 
 mod encoding;
+mod heatmap;
 mod ingest;
 mod metric;
 mod model;
 mod retention;
+mod series;
 mod snapshot;
 
 use std::fmt::Write as _;
