@@ -10,3 +10,4 @@ mod limits;
 mod recovery;
 mod stopping;
 mod support;
+mod timers;
