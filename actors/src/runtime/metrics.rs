@@ -1,5 +1,6 @@
 //! What the runtime counts, for whoever operates it.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -13,8 +14,8 @@ pub struct Metrics {
     pub messages_under_way: usize,
     /// Messages under way now to the entity that has most of them.
     pub mailbox_len_longest: usize,
-    /// Entities in memory now.
-    pub entities_live: usize,
+    /// Entities in memory now, by kind.
+    pub entities_live: BTreeMap<&'static str, usize>,
     /// Messages turned away because a queue was full.
     pub messages_refused: u64,
     /// Appends that became durable.

@@ -475,7 +475,7 @@ impl<A: Aggregate> Port for Entities<A> {
 
     fn measure(&self, metrics: &mut Metrics) {
         let live = self.live();
-        metrics.entities_live += live.slots.len();
+        metrics.entities_live.insert(A::KIND.as_str(), live.slots.len());
         let longest = live.slots.values().map(|slot| slot.gate.inside()).max().unwrap_or_default();
         metrics.mailbox_len_longest = metrics.mailbox_len_longest.max(longest);
     }

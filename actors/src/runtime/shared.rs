@@ -124,7 +124,8 @@ impl Shared {
         for &source in follows.sources {
             let (Source::SameId(of) | Source::Stream(of, _)) = source;
             let known = followers.get(&of).map_or(&[][..], |known| known);
-            let all = known.iter().filter(|(known, _)| *known != kind).copied().chain([(kind, source)]).collect();
+            let others = known.iter().filter(|known| **known != (kind, source)).copied();
+            let all = others.chain([(kind, source)]).collect();
             followers.insert(of, all);
         }
         self.has_followers.store(true, Ordering::Release);

@@ -13,6 +13,7 @@ use super::super::shared::Shared;
 use super::deciding::Write;
 use super::loading::when_settled;
 use super::{Entity, Job, Stage, unavailable};
+use crate::domain::Timestamp;
 use crate::error::Error;
 
 /// Most events of one source that are read at a time.
@@ -30,12 +31,12 @@ struct Page {
 impl<A: Aggregate> Entity<A> {
     /// Takes in what the sources hold, then handles the message.
     pub(super) fn catch_up_then(&mut self, job: Job<A>, ctx: &mut Context<Self>) {
-        let Some(behind) = self.sources_behind() else { return self.run(job, ctx) };
-        let reading = read(Arc::clone(&self.shared), behind);
+        let Some(sources) = self.sources_behind() else { return self.run(job, ctx) };
+        let reading = read(Arc::clone(&self.shared), sources);
         ctx.wait(reading.into_actor(self).map(move |page, entity, ctx| {
             let is_last = match page {
                 Ok(Page { records, is_last }) => {
-                    entity.follow(records, ctx);
+                    entity.follow(records, job.now, ctx);
                     is_last
                 }
                 Err(error) => {
@@ -51,25 +52,31 @@ impl<A: Aggregate> Entity<A> {
         }));
     }
 
-    /// The sources that hold more than was taken in, with the first sequence that was not.
+    /// All sources with the first sequence that was not taken in, if any of them holds it.
+    ///
+    /// All of them, since one that holds nothing new now may hold the next event when it comes to reading.
     fn sources_behind(&self) -> Option<Vec<(StreamId, Sequence)>> {
         let (Some(Follows { sources, .. }), Stage::Ready(ready)) = (A::ABILITIES.follows, &self.stage) else {
             return None;
         };
         let streams = sources.iter().map(|source| source.stream(self.stream.id()));
-        let behind = streams.filter_map(|stream| {
-            let (head, _) = self.shared.journal.stream_head(&stream)?;
-            let read = ready.offsets.of(&stream);
-            (read < head).then(|| (stream, read.plus(1)))
-        });
-        Some(behind.collect::<Vec<_>>()).filter(|behind| !behind.is_empty())
+        let next: Vec<(StreamId, Sequence)> = streams
+            .map(|stream| {
+                let next = ready.offsets.of(&stream).plus(1);
+                (stream, next)
+            })
+            .collect();
+        let holds_next = |(stream, next): &(StreamId, Sequence)| {
+            self.shared.journal.stream_head(stream).is_some_and(|(head, _)| head >= *next)
+        };
+        next.iter().any(holds_next).then_some(next)
     }
 
-    fn follow(&mut self, records: Vec<OwnedRecord>, ctx: &mut Context<Self>) {
+    fn follow(&mut self, records: Vec<OwnedRecord>, now: Option<Timestamp>, ctx: &mut Context<Self>) {
         let Some(follows) = A::ABILITIES.follows else { return };
         for record in records {
             let id = Uuid::now_v7();
-            let given = self.given(id, Caller { correlation_id: record.correlation_id, ..Caller::default() });
+            let given = self.given(id, Caller { correlation_id: record.correlation_id, now, ..Caller::default() });
             let Stage::Ready(ready) = &mut self.stage else { return };
             let span = tracing::debug_span!("follow", stream = %self.stream, source = record.stream, position = %record.position);
             let taken = span.in_scope(|| {
@@ -112,20 +119,20 @@ impl<A: Aggregate> Entity<A> {
 }
 
 /// Reads on, when what was made of the page before is durable: so what is under way stays bounded.
-async fn read(shared: Arc<Shared>, behind: Vec<(StreamId, Sequence)>) -> Result<Page, Error> {
+async fn read(shared: Arc<Shared>, sources: Vec<(StreamId, Sequence)>) -> Result<Page, Error> {
     when_settled(&shared).await?;
     let journal = Arc::clone(&shared.journal);
-    let reading = move || read_page(journal.as_ref(), &behind);
+    let reading = move || read_page(journal.as_ref(), &sources);
     shared.blocking(reading).await.unwrap_or_else(|| Err(unavailable("reading the sources panicked", true)))
 }
 
-fn read_page(journal: &dyn Journal, behind: &[(StreamId, Sequence)]) -> Result<Page, Error> {
+fn read_page(journal: &dyn Journal, sources: &[(StreamId, Sequence)]) -> Result<Page, Error> {
     let mut records: Vec<OwnedRecord> = Vec::new();
     // Nothing behind this may be taken in yet: a source that was not read to its end could hold something before it.
     let mut complete_up_to = Position::MAX;
     // All sources are read up to the same end, so that what is read is a prefix of what has happened.
     let end = journal.head().position;
-    for (stream, from) in behind {
+    for (stream, from) in sources {
         let mut len = 0;
         journal.read_stream(stream, *from, Sequence::MAX, &mut |record| {
             if record.position > end {

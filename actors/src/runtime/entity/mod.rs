@@ -46,7 +46,11 @@ impl<R> ReplyTo<R> {
 }
 
 /// One message to the entity, with the types of its reply put away.
-pub(super) struct Job<A: Aggregate>(Work<A>);
+pub(super) struct Job<A: Aggregate> {
+    work: Work<A>,
+    /// The instant that it is to be judged at, if it brings one.
+    now: Option<Timestamp>,
+}
 
 type Work<A> = Box<dyn FnOnce(&mut Entity<A>, &mut Context<Entity<A>>) + Send>;
 
@@ -55,33 +59,40 @@ impl<A: Aggregate> Message for Job<A> {
 }
 
 impl<A: Aggregate> Job<A> {
+    fn new(
+        now: Option<Timestamp>,
+        work: impl FnOnce(&mut Entity<A>, &mut Context<Entity<A>>) + Send + 'static,
+    ) -> Self {
+        Job { work: Box::new(work), now }
+    }
+
     pub(super) fn command<C: Command<A>>(command: C, caller: Caller, to: ReplyTo<C::Reply>) -> Self {
-        Job(Box::new(move |entity, ctx| entity.command(command, caller, to, ctx)))
+        Job::new(caller.now, move |entity, ctx| entity.command(command, caller, to, ctx))
     }
 
     pub(super) fn query<Q: Query<A>>(query: Q, caller: Caller, to: ReplyTo<Q::Answer>) -> Self {
-        Job(Box::new(move |entity, _| entity.query(query, caller, to)))
+        Job::new(caller.now, move |entity, _| entity.query(query, caller, to))
     }
 
     /// The entity is looked after: loaded if it is not, brought up to date, woken if it is due, its effects handed out.
     pub(super) fn attend(to: ReplyTo<()>) -> Self {
-        Job(Box::new(move |entity, ctx| entity.attend(to, ctx)))
+        Job::new(None, move |entity, ctx| entity.attend(to, ctx))
     }
 
     /// The entity is woken if it is due at `now`. Replies, when that is durable, whether it was woken and when it is due next.
     pub(super) fn wake(now: Timestamp, to: ReplyTo<(bool, Option<Timestamp>)>) -> Self {
-        Job(Box::new(move |entity, ctx| entity.wake(now, to, ctx)))
+        Job::new(Some(now), move |entity, ctx| entity.wake(now, to, ctx))
     }
 
     /// The entity is loaded and brought up to date, and that is all.
     pub(super) fn start(to: ReplyTo<()>) -> Self {
-        Job(Box::new(move |entity, _| {
+        Job::new(None, move |entity, _| {
             let started = match &entity.stage {
                 Stage::Refusing { error, retry_at } => Err(refusal(error, *retry_at, entity.shared.clock.now())),
                 Stage::Ready(_) | Stage::Unloaded => Ok(()),
             };
             to.send(started);
-        }))
+        })
     }
 }
 
@@ -180,7 +191,7 @@ impl<A: Aggregate> Entity<A> {
 
     fn run(&mut self, job: Job<A>, ctx: &mut Context<Self>) {
         // A handler that panics has dropped its reply, so its asker knows; the state it left is not to be trusted.
-        if catch_unwind(AssertUnwindSafe(|| (job.0)(self, ctx))).is_ok() {
+        if catch_unwind(AssertUnwindSafe(|| (job.work)(self, ctx))).is_ok() {
             if matches!(self.stage, Stage::Ready(_)) {
                 self.failures = 0;
             }

@@ -237,6 +237,7 @@ impl EffectHandler<Reminder> for Outside {
             delivered.all.push((entity, id, effect));
             if delivered.panicking > 0 {
                 delivered.panicking -= 1;
+                drop(delivered);
                 panic!("a test's own panic in an effect");
             }
             let is_done = delivered.failing == 0;
