@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::cell::Merged;
+use super::merged::Merged;
 use super::query::{AggregationType, Metric};
 use super::state::Dispatches;
 use crate::error::{Error, Invalid};
@@ -143,17 +143,17 @@ impl Query<Dispatches> for GetHeatmap {
     type Answer = Heatmap;
 
     fn answer(self, state: &Dispatches, _: &Given) -> Result<Heatmap, Error> {
-        let samples = || state.minutes.values().flat_map(|cell| cell.samples()).filter_map(|s| Some((s.location?, s)));
+        let samples = || state.timeline.located(i64::MIN, i64::MAX).filter_map(|(place, row)| Some((place?, row)));
         let bounds = BoundingBox::around(samples().map(|(location, _)| location));
         let mut cells: BTreeMap<(u32, u32), Merged> = BTreeMap::new();
         if let Some(bounds) = bounds {
-            for (location, sample) in samples() {
+            for (location, row) in samples() {
                 let cell = cells.entry(bounds.cell_of(self.grid, location));
-                cell.or_insert_with(|| Merged::new(self.metric, AggregationType::Average)).add_sample(sample);
+                cell.or_insert_with(|| Merged::new(self.metric, AggregationType::Average)).add(row);
             }
         }
         let value = |((row, col), mut merged): ((u32, u32), Merged)| {
-            let value = merged.value(AggregationType::Average).filter(|value| value.is_finite())?;
+            let value = merged.value().filter(|value| value.is_finite())?;
             Some(HeatmapCell { row, col, value })
         };
         let cells = cells.into_iter().filter_map(value).collect();

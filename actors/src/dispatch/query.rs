@@ -310,6 +310,30 @@ pub struct RegionSummary {
     pub avg_distance: f64,
 }
 
+/// How many names of each dimension are told apart, and how many events bear names beyond the limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GetDimensions;
+
+/// The dimensions of an org that have names, over the closed dispatches within retention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct DimensionsInUse {
+    /// Most names of each dimension.
+    pub values_max: u32,
+    /// The regions.
+    pub region: DimensionInUse,
+    /// The unit types.
+    pub unit_type: DimensionInUse,
+}
+
+/// One dimension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct DimensionInUse {
+    /// Names that are told apart.
+    pub values: usize,
+    /// Dispatches that count under `__other__`.
+    pub other_dispatches: u64,
+}
+
 /// The latest accepted event's time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GetWatermark;

@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use super::answer::{resolve, span_of};
-use super::cell::{GroupFilter, Merged, MinuteCell};
+use super::merged::Merged;
 use super::query::{AggregationType, Instant, Metric, WINDOWS_MAX};
-use super::state::{Dispatches, minute_of};
-use crate::domain::{MICROS_PER_MINUTE, TimeWindow, Timestamp};
+use super::state::Dispatches;
+use crate::domain::{TimeWindow, Timestamp};
 use crate::error::{Error, Invalid};
 use crate::runtime::{Given, Query};
 
@@ -105,56 +105,46 @@ impl Query<Dispatches> for GetSeries {
 
 /// The first and the last window that hold a closed dispatch before `now`.
 fn held(state: &Dispatches, now: Timestamp, width: i64) -> Option<(i64, i64)> {
-    let is_held = |minute: i64, cell: &MinuteCell| {
-        let mut merged = Merged::new(Metric::DispatchCount, AggregationType::Count);
-        cell.merge_into(&mut merged, GroupFilter::default(), minute, i64::MIN, now.as_micros());
-        merged.count > 0
-    };
-    let window_of = |minute: i64| (minute * MICROS_PER_MINUTE).div_euclid(width);
-    let mut minutes = state.minutes.range(..=minute_of(now)).filter(|&(&minute, cell)| is_held(minute, cell));
-    let first = window_of(*minutes.next()?.0);
-    Some((first, minutes.next_back().map_or(first, |(&minute, _)| window_of(minute))))
+    let slices = || state.timeline.slices(i64::MIN, now.as_micros());
+    let first = slices().flatten().find(|row| row.is_closed)?;
+    let last = slices().rev().flat_map(|rows| rows.iter().rev()).find(|row| row.is_closed)?;
+    Some((first.at.div_euclid(width), last.at.div_euclid(width)))
 }
 
 /// The latest `count` values in windows `first` to `last`, oldest first.
 fn latest(state: &Dispatches, metric: Metric, width: i64, first: i64, last: i64, count: usize) -> Vec<TrendPoint> {
-    let minutes_per_window = width / MICROS_PER_MINUTE;
-    let mut values: Vec<(i64, Merged)> = Vec::new();
     let is_counted = metric == Metric::DispatchCount;
     // A count has a value in every window, so it is known where the latest ones begin.
     let first = if is_counted { first.max(last.saturating_sub(count as i64 - 1)) } else { first };
-    let minutes = state.minutes.range(first.saturating_mul(minutes_per_window)..(last + 1) * minutes_per_window).rev();
-    for (&minute, cell) in minutes {
-        let window = minute.div_euclid(minutes_per_window);
-        if values.last().is_none_or(|&(of, _)| of != window) {
-            if values.last().is_some_and(|(_, merged)| merged.count == 0) {
-                values.pop();
-            }
-            if values.len() == count {
+    let mut windows: Vec<(i64, Merged)> = Vec::new();
+    // Backwards, until there are enough; no row lies behind the start of the window that it is in.
+    let mut window_start = i64::MAX;
+    let slices = state.timeline.slices(first.saturating_mul(width), (last + 1) * width).rev();
+    for row in slices.flat_map(|rows| rows.iter().rev()).filter(|row| row.is_closed) {
+        if row.at < window_start {
+            if windows.len() == count {
                 break;
             }
-            values.push((window, Merged::new(metric, AggregationType::Average)));
+            let window = row.at.div_euclid(width);
+            window_start = window * width;
+            windows.push((window, Merged::new(metric, AggregationType::Average)));
         }
-        if let Some((_, merged)) = values.last_mut() {
-            cell.merge_into(merged, GroupFilter::default(), minute, i64::MIN, i64::MAX);
+        if let Some((_, merged)) = windows.last_mut() {
+            merged.add(row);
         }
     }
-    let mut points = Vec::new();
-    let point = |window: i64, value: f64| TrendPoint {
-        timestamp: Timestamp::EPOCH.saturating_add_micros(window * width),
-        value,
-    };
-    let mut values = values.into_iter().rev().peekable();
+    let timestamp = |window: i64| Timestamp::EPOCH.saturating_add_micros(window * width);
+    let mut windows = windows.into_iter().rev().peekable();
     if is_counted {
-        for window in first..=last {
-            let value = values.next_if(|(of, _)| *of == window).map_or(0, |(_, merged)| merged.count);
-            points.push(point(window, value as f64));
-        }
-    } else {
-        for (window, mut merged) in values {
-            let value = merged.value(AggregationType::Average).filter(|value| value.is_finite());
-            points.extend(value.map(|value| point(window, value)));
-        }
+        let point = |window| {
+            let held = windows.next_if(|(of, _)| *of == window);
+            TrendPoint { timestamp: timestamp(window), value: held.map_or(0, |(_, merged)| merged.count) as f64 }
+        };
+        return (first..=last).map(point).collect();
     }
-    points
+    let point = |(window, mut merged): (i64, Merged)| {
+        let value = merged.value().filter(|value| value.is_finite())?;
+        Some(TrendPoint { timestamp: timestamp(window), value })
+    };
+    windows.filter_map(point).collect()
 }
