@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ionveil_actors::dispatch::{
-    AggregatedMetric, Anomaly, DashboardSnapshot, DispatchEvent, GetMetric, GridSize, Heatmap, HeatmapCell,
-    IngestReport, Instant, Metric, RegionSummary, TrendAnalysis,
+    AggregatedMetric, Anomaly, DashboardSnapshot, DimensionsInUse, DispatchEvent, GetMetric, GridSize, Heatmap,
+    HeatmapCell, IngestReport, Instant, Metric, RegionSummary, TrendAnalysis,
 };
 use ionveil_actors::domain::{OrgId, Timestamp};
 use ionveil_journal::{Hash, Position, StreamId};
@@ -18,6 +18,7 @@ use crate::api::{
 };
 use crate::error::Error;
 use crate::instance::IonVeil;
+use crate::updates::{self, Update};
 
 /// As [`IonVeil::shutdown`].
 pub fn shutdown(ionveil: &IonVeil, timeout: Duration) -> bool {
@@ -73,8 +74,50 @@ impl DispatchAggregator {
         block_on(self.0.get_dashboard_snapshot_at(org, position, as_of))
     }
 
+    pub fn get_buffer_size(&self) -> Result<usize, Error> {
+        self.0.get_buffer_size()
+    }
+
+    pub fn flush(&self) -> Result<usize, Error> {
+        block_on(self.0.flush())
+    }
+
+    pub fn subscribe_to_updates(&self, org: &OrgId, metrics: &[Metric]) -> Result<MetricUpdates, Error> {
+        block_on(self.0.subscribe_to_updates(org, metrics)).map(MetricUpdates)
+    }
+
+    pub fn resume_updates(&self, org: &OrgId, metrics: &[Metric], position: Position) -> Result<MetricUpdates, Error> {
+        block_on(self.0.resume_updates(org, metrics, position)).map(MetricUpdates)
+    }
+
+    pub fn set_dimension_limit(&self, org: &OrgId, values_max: u32) -> Result<bool, Error> {
+        block_on(self.0.set_dimension_limit(org, values_max))
+    }
+
+    pub fn get_dimensions(&self, org: &OrgId) -> Result<DimensionsInUse, Error> {
+        block_on(self.0.get_dimensions(org))
+    }
+
     pub fn get_watermark(&self, org: &OrgId) -> Result<Option<Timestamp>, Error> {
         block_on(self.0.get_watermark(org))
+    }
+}
+
+/// The updates of a subscription, one after the other; each call waits for the next. Ends when IonVeil shuts down.
+pub struct MetricUpdates(updates::MetricUpdates);
+
+impl MetricUpdates {
+    /// As [`updates::MetricUpdates::position`].
+    pub fn position(&self) -> Position {
+        self.0.position()
+    }
+}
+
+impl Iterator for MetricUpdates {
+    type Item = Update;
+
+    fn next(&mut self) -> Option<Update> {
+        block_on(self.0.next())
     }
 }
 

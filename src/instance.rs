@@ -14,9 +14,12 @@ use uuid::Uuid;
 
 use crate::api::{Audit, DispatchAggregator, GeographicBreakdown, SYSTEM, TrendAnalyzer};
 use crate::error::Error;
+use crate::updates::Updates;
 
 /// How long the last handle, when it is dropped, waits for what is under way.
 const DROP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often live updates are told.
+const FLUSH_INTERVAL_DEFAULT: Duration = Duration::from_secs(10);
 
 /// How an IonVeil is opened.
 #[derive(Clone)]
@@ -26,6 +29,7 @@ pub struct Config {
     must_exist: bool,
     clock: Arc<dyn Clock>,
     limits: Limits,
+    flush_interval: Duration,
 }
 
 impl Config {
@@ -36,7 +40,13 @@ impl Config {
 
     /// Keeps everything in memory; nothing is left when it is shut down.
     pub fn in_memory() -> Self {
-        Config { data_dir: None, must_exist: false, clock: Arc::new(SystemClock), limits: Limits::default() }
+        Config {
+            data_dir: None,
+            must_exist: false,
+            clock: Arc::new(SystemClock),
+            limits: Limits::default(),
+            flush_interval: FLUSH_INTERVAL_DEFAULT,
+        }
     }
 
     /// Opens what is there and never creates anything: `not_found` where no journal is.
@@ -57,6 +67,14 @@ impl Config {
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// How often live updates are told to subscribers, 10 s by default; zero tells them only when
+    /// [`DispatchAggregator::flush`] is called.
+    #[must_use]
+    pub fn with_flush_interval(mut self, interval: Duration) -> Self {
+        self.flush_interval = interval;
         self
     }
 }
@@ -80,6 +98,7 @@ pub struct IonVeil {
 pub(crate) struct Inner {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) dispatches: Registry<Dispatches>,
+    pub(crate) updates: Arc<Updates>,
     ending: Arc<Ending>,
 }
 
@@ -87,6 +106,7 @@ pub(crate) struct Inner {
 struct Ending {
     runtime: Arc<Runtime>,
     journal: Arc<LocalJournal>,
+    updates: Arc<Updates>,
     /// Once shut: whether everything under way was finished.
     drained: Mutex<Option<bool>>,
 }
@@ -104,11 +124,19 @@ impl IonVeil {
             None => LocalJournal::in_memory(),
         });
         let shared: Arc<dyn Journal> = Arc::clone(&journal) as _;
-        let runtime = Runtime::start(shared, config.clock, config.limits)
+        let runtime = Runtime::start(Arc::clone(&shared), config.clock, config.limits)
             .map_err(|source| Error::Io { doing: "starting the actor threads".into(), source })?;
         let dispatches = Registry::new(&runtime);
-        let ending = Arc::new(Ending { runtime: Arc::clone(&runtime), journal, drained: Mutex::new(None) });
-        let inner = Arc::new(Inner { runtime, dispatches, ending });
+        let flush_interval = (!config.flush_interval.is_zero()).then_some(config.flush_interval);
+        let updates = Updates::start(shared, dispatches.clone(), flush_interval)
+            .map_err(|source| Error::Io { doing: "starting the flushing thread".into(), source })?;
+        let ending = Arc::new(Ending {
+            runtime: Arc::clone(&runtime),
+            journal,
+            updates: Arc::clone(&updates),
+            drained: Mutex::new(None),
+        });
+        let inner = Arc::new(Inner { runtime, dispatches, updates, ending });
         Ok(IonVeil { inner, caller: Caller::default() })
     }
 
@@ -175,6 +203,7 @@ impl Ending {
         // Whoever comes second waits for the first, and gets the same answer.
         let mut shut = self.drained.lock().unwrap_or_else(PoisonError::into_inner);
         *shut.get_or_insert_with(|| {
+            self.updates.stop();
             let drained = self.runtime.stop(timeout);
             self.journal.close();
             drained

@@ -30,6 +30,7 @@ mod api;
 mod contracts;
 mod error;
 mod instance;
+mod updates;
 
 pub use api::{
     AnalyzeTrend, Audit, AuditEntry, AuditFilter, DetectAnomalies, DispatchAggregator, GeographicBreakdown,
@@ -38,6 +39,7 @@ pub use api::{
 pub use contracts::{ServiceContract, ServiceRegistry};
 pub use error::Error;
 pub use instance::{Config, IonVeil};
+pub use updates::{BUFFERED_UPDATES_MAX, MetricUpdate, MetricUpdates, Update};
 /// Places in the journal, and its hashes.
 pub mod journal {
     pub use ionveil_journal::{Hash, Position, Sequence, StreamId, StreamKind};

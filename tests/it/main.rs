@@ -12,4 +12,5 @@ mod restart;
 mod support;
 mod tidy;
 mod trends;
+mod updates;
 mod windows;

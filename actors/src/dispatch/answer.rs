@@ -7,8 +7,8 @@ use super::merged::{Filter, Merged};
 use super::names::Names;
 use super::query::{
     AggregatedMetric, AggregationType, DashboardSnapshot, DimensionInUse, Dimensions, DimensionsInUse,
-    GetDashboardSnapshot, GetDimensions, GetMetric, GetRegions, GetWatermark, Instant, Metric, Percent, RegionSummary,
-    WINDOWS_MAX,
+    GetDashboardSnapshot, GetDimensions, GetMetric, GetMinutes, GetRegions, GetWatermark, Instant, Metric, Percent,
+    RegionSummary, WINDOWS_MAX,
 };
 use super::state::{Dispatches, minute_of};
 use super::timeline::Row;
@@ -183,6 +183,24 @@ impl Region {
             sla_compliance: self.compliance.value()?,
             avg_distance: self.distance.value()?,
         })
+    }
+}
+
+impl Query<Dispatches> for GetMinutes {
+    /// The metrics in the order of [`Metric::ALL`], for each minute.
+    type Answer = Vec<[AggregatedMetric; 4]>;
+
+    fn answer(self, state: &Dispatches, _: &Given) -> Result<Self::Answer, Error> {
+        let of_minute = |at: Timestamp| {
+            let start = minute_of(at) * MICROS_PER_MINUTE;
+            let minute = Windows { start, end: start + MICROS_PER_MINUTE, width: None, count: 1 };
+            let mut merged = Metric::ALL.map(|metric| Merged::new(metric, metric.natural_aggregation()));
+            for row in minute.rows(state).flatten().filter(|row| row.is_closed) {
+                merged.iter_mut().for_each(|merged| merged.add(row));
+            }
+            merged.map(|merged| minute.metric(merged, &Dimensions::any()))
+        };
+        Ok(self.minutes.into_iter().map(of_minute).collect())
     }
 }
 

@@ -13,7 +13,7 @@ use crate::error::Invalid;
 pub const WINDOWS_MAX: i64 = 100_000;
 
 /// What is measured, over closed dispatches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Metric {
     /// `response_time`, in minutes.
     ResponseTime,
@@ -28,6 +28,14 @@ pub enum Metric {
 impl Metric {
     /// All metrics.
     pub const ALL: [Metric; 4] = [Metric::ResponseTime, Metric::Distance, Metric::SlaCompliance, Metric::DispatchCount];
+
+    /// How it is aggregated where nobody says: the count for `dispatch_count`, else the mean.
+    pub fn natural_aggregation(self) -> AggregationType {
+        match self {
+            Metric::DispatchCount => AggregationType::Count,
+            Metric::ResponseTime | Metric::Distance | Metric::SlaCompliance => AggregationType::Average,
+        }
+    }
 
     /// Its name in JSON and on the command line.
     pub fn as_str(self) -> &'static str {
@@ -308,6 +316,13 @@ pub struct RegionSummary {
     pub sla_compliance: f64,
     /// Mean distance in kilometres.
     pub avg_distance: f64,
+}
+
+/// Every metric over single minutes: means, and the count for `dispatch_count`. What live updates show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GetMinutes {
+    /// Instants in the minutes, in the order of the answer.
+    pub minutes: Vec<Timestamp>,
 }
 
 /// How many names of each dimension are told apart, and how many events bear names beyond the limit.

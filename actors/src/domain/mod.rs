@@ -12,7 +12,6 @@ mod seasonal;
 mod severity;
 mod statistics;
 mod timestamp;
-mod wilson;
 mod window;
 
 pub use exact_sum::ExactSum;
@@ -25,5 +24,4 @@ pub use seasonal::{BACKTESTS_MAX, SEASONAL_WEEKS, SeasonalForecast, seasonal_for
 pub use severity::Severity;
 pub use statistics::{mean, moving_average, percentile_rank, percentile_sorted, sample_stddev};
 pub use timestamp::{MICROS_PER_HOUR, MICROS_PER_MINUTE, Timestamp};
-pub use wilson::wilson_interval;
 pub use window::TimeWindow;
