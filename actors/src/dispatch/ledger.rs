@@ -179,13 +179,31 @@ impl Ledger {
     }
 
     /// The ids of all dispatches that an event reports on, in no order.
+    #[cfg(test)]
     pub(super) fn dispatch_ids(&self) -> impl Iterator<Item = &str> {
         self.dispatch_numbers.iter().map(|&number| &*self.dispatches[number as usize].id)
     }
 
-    /// The ids of an event and of its dispatch, and its status.
-    pub(super) fn entry(&self, number: u32) -> (&str, &str, Status) {
+    /// What is known of an event that is counted.
+    pub(super) fn entry(&self, number: u32) -> Entry<'_> {
         let event = &self.events[number as usize];
-        (&event.id, &self.dispatches[event.dispatch as usize].id, event.status)
+        Entry { event_id: &event.id, dispatch: event.dispatch, status: event.status }
     }
+
+    /// The id of a dispatch that an event reports on.
+    pub(super) fn dispatch_id(&self, number: u32) -> &str {
+        &self.dispatches[number as usize].id
+    }
+
+    /// Above every number of a dispatch.
+    pub(super) fn dispatch_numbers_end(&self) -> usize {
+        self.dispatches.len()
+    }
+}
+
+/// What is known of an event.
+pub(super) struct Entry<'a> {
+    pub(super) event_id: &'a str,
+    pub(super) dispatch: u32,
+    pub(super) status: Status,
 }

@@ -17,7 +17,7 @@ struct Stored<T> {
     retention_hours: u32,
     dimension_values_max: u32,
     watermark: Option<Timestamp>,
-    /// In ascending order, each once; rows name them by their place here.
+    /// Each once, in the order in which the rows first name them; rows name them by their place here.
     regions: Vec<T>,
     unit_types: Vec<T>,
     dispatch_ids: Vec<T>,
@@ -39,33 +39,67 @@ struct StoredRow<T> {
     closed: Option<(u32, u32, Option<(f64, f64)>)>,
 }
 
+/// Numbers in the order in which they are first met.
+struct Places {
+    /// By number.
+    places: Vec<u32>,
+    met: Vec<u32>,
+}
+
+impl Places {
+    const NOT_MET: u32 = u32::MAX;
+
+    fn new(numbers_end: usize) -> Self {
+        Places { places: vec![Self::NOT_MET; numbers_end], met: Vec::new() }
+    }
+
+    fn of(&mut self, number: u32) -> u32 {
+        let place = &mut self.places[number as usize];
+        if *place == Self::NOT_MET {
+            *place = self.met.len() as u32;
+            self.met.push(number);
+        }
+        *place
+    }
+
+    fn in_order(&self) -> impl Iterator<Item = u32> {
+        self.met.iter().copied()
+    }
+}
+
 impl Snapshotted for Dispatches {
     const FOLD: Fold = Fold { schema: 2, version: 1 };
 
     fn to_snapshot(&self) -> Vec<u8> {
         let Dispatches { retention_hours, dimension_values_max, watermark, timeline, ledger, regions, unit_types } =
             self;
-        let (regions, region_places) = regions.sorted_with_places();
-        let (unit_types, unit_type_places) = unit_types.sorted_with_places();
-        let mut dispatch_ids: Vec<&str> = ledger.dispatch_ids().collect();
-        dispatch_ids.sort_unstable();
-        let mut rows = Vec::with_capacity(timeline.len());
-        for (place, row) in timeline.located(i64::MIN, i64::MAX) {
-            let (event_id, dispatch_id, status) = ledger.entry(row.event);
-            let names = || (region_places[row.region as usize], unit_type_places[row.unit_type as usize], place);
-            rows.push(StoredRow {
-                event_id,
-                dispatch: dispatch_ids.partition_point(|other| *other < dispatch_id) as u32,
+        let mut in_order: Vec<(Option<(f64, f64)>, &Row)> = timeline.located(i64::MIN, i64::MAX).collect();
+        // In the order of time already; what happened at the same instant stands in the order of its arrival.
+        for same_instant in in_order.chunk_by_mut(|(_, a), (_, b)| a.at == b.at).filter(|rows| rows.len() > 1) {
+            same_instant.sort_unstable_by_key(|(_, row)| ledger.entry(row.event).event_id);
+        }
+        let mut region_places = Places::new(regions.numbers_end());
+        let mut unit_type_places = Places::new(unit_types.numbers_end());
+        let mut dispatch_places = Places::new(ledger.dispatch_numbers_end());
+        let row = |(place, row): (Option<(f64, f64)>, &Row)| {
+            let entry = ledger.entry(row.event);
+            let mut names = || (region_places.of(row.region), unit_type_places.of(row.unit_type), place);
+            StoredRow {
+                event_id: entry.event_id,
+                dispatch: dispatch_places.of(entry.dispatch),
                 at: row.timestamp(),
-                status,
+                status: entry.status,
                 severity: row.severity,
                 response_time_minutes: row.response_time_minutes,
                 distance_km: row.distance_km,
                 sla_met: row.sla_met,
-                closed: row.is_closed.then(names),
-            });
-        }
-        rows.sort_unstable_by(|a, b| (a.at, a.event_id).cmp(&(b.at, b.event_id)));
+                closed: row.is_closed.then(&mut names),
+            }
+        };
+        let rows = in_order.into_iter().map(row).collect();
+        let regions = region_places.in_order().map(|number| regions.name(number)).collect();
+        let unit_types = unit_type_places.in_order().map(|number| unit_types.name(number)).collect();
+        let dispatch_ids = dispatch_places.in_order().map(|number| ledger.dispatch_id(number)).collect();
         codec::encode(&Stored {
             retention_hours: *retention_hours,
             dimension_values_max: *dimension_values_max,
