@@ -17,15 +17,29 @@ const NONE: u32 = u32::MAX;
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     hasher: DefaultHashBuilder,
-    event_numbers: HashTable<u32>,
+    event_numbers: HashTable<Slot>,
     events: Vec<Event>,
     /// The first entry that can be used again; the others follow by `next`.
     free_event: Option<u32>,
-    dispatch_numbers: HashTable<u32>,
+    dispatch_numbers: HashTable<Slot>,
     dispatches: Vec<Dispatch>,
     free_dispatches: Vec<u32>,
     /// Dispatches of which anything but `closed` is known.
     ever_open: BTreeSet<u32>,
+}
+
+/// A number in a table, with part of its id's hash: so most other ids are told apart, and tables grow, without a look at ids.
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    hash: u32,
+    number: u32,
+}
+
+impl Slot {
+    /// The hash as the table takes it, which looks at both of its ends.
+    fn spread(&self) -> u64 {
+        u64::from(self.hash) << 32 | u64::from(self.hash)
+    }
 }
 
 #[derive(Debug)]
@@ -51,24 +65,26 @@ struct Dispatch {
 impl Ledger {
     /// When the event of that id happened, if it was counted.
     pub(super) fn counted_at(&self, event_id: &str) -> Option<Timestamp> {
-        let hash = self.hasher.hash_one(event_id);
-        let number = self.event_numbers.find(hash, |&number| &*self.events[number as usize].id == event_id)?;
-        Some(self.events[*number as usize].at)
+        let is_it = |slot: &Slot| &*self.events[slot.number as usize].id == event_id;
+        let slot = Slot { hash: self.hash(event_id), number: NONE };
+        let found = self.event_numbers.find(slot.spread(), |other| other.hash == slot.hash && is_it(other))?;
+        Some(self.events[found.number as usize].at)
+    }
+
+    fn hash(&self, id: &str) -> u32 {
+        self.hasher.hash_one(id) as u32
     }
 
     /// Counts an event and gives its number; `None` when one of that id was counted.
     pub(super) fn count(&mut self, event_id: &str, dispatch_id: &str, at: Timestamp, status: Status) -> Option<u32> {
-        let Ledger { hasher, event_numbers, events, .. } = self;
-        let hash = hasher.hash_one(event_id);
-        let number = self.free_event.unwrap_or(events.len() as u32);
+        let number = self.free_event.unwrap_or(self.events.len() as u32);
         assert!(number < NONE, "memory ends before four billion events");
-        let entry = event_numbers.entry(
-            hash,
-            |&number| &*events[number as usize].id == event_id,
-            |&number| hasher.hash_one(&*events[number as usize].id),
-        );
-        let hashbrown::hash_table::Entry::Vacant(entry) = entry else { return None };
-        entry.insert(number);
+        let slot = Slot { hash: self.hash(event_id), number };
+        let is_it = |other: &Slot| other.hash == slot.hash && &*self.events[other.number as usize].id == event_id;
+        match self.event_numbers.entry(slot.spread(), is_it, Slot::spread) {
+            hashbrown::hash_table::Entry::Occupied(_) => return None,
+            hashbrown::hash_table::Entry::Vacant(free) => free.insert(slot),
+        };
         let dispatch = self.dispatch(dispatch_id);
         let next = self.dispatches[dispatch as usize].first;
         let event = Event { id: event_id.into(), at, dispatch, next, previous: NONE, status };
@@ -92,22 +108,19 @@ impl Ledger {
     }
 
     fn dispatch(&mut self, dispatch_id: &str) -> u32 {
-        let Ledger { hasher, dispatch_numbers, dispatches, free_dispatches, .. } = self;
-        let entry = dispatch_numbers.entry(
-            hasher.hash_one(dispatch_id),
-            |&number| &*dispatches[number as usize].id == dispatch_id,
-            |&number| hasher.hash_one(&*dispatches[number as usize].id),
-        );
-        let vacant = match entry {
-            hashbrown::hash_table::Entry::Occupied(entry) => return *entry.get(),
-            hashbrown::hash_table::Entry::Vacant(vacant) => vacant,
+        let number = self.free_dispatches.last().copied().unwrap_or(self.dispatches.len() as u32);
+        let slot = Slot { hash: self.hash(dispatch_id), number };
+        let is_it =
+            |other: &Slot| other.hash == slot.hash && &*self.dispatches[other.number as usize].id == dispatch_id;
+        match self.dispatch_numbers.entry(slot.spread(), is_it, Slot::spread) {
+            hashbrown::hash_table::Entry::Occupied(known) => return known.get().number,
+            hashbrown::hash_table::Entry::Vacant(free) => free.insert(slot),
         };
-        let number = free_dispatches.pop().unwrap_or(dispatches.len() as u32);
-        vacant.insert(number);
+        self.free_dispatches.pop();
         let dispatch = Dispatch { id: dispatch_id.into(), first: NONE, open_reports: 0 };
-        match dispatches.get_mut(number as usize) {
+        match self.dispatches.get_mut(number as usize) {
             Some(free) => *free = dispatch,
-            None => dispatches.push(dispatch),
+            None => self.dispatches.push(dispatch),
         }
         number
     }
@@ -119,8 +132,8 @@ impl Ledger {
         let (id, status) = (std::mem::take(&mut event.id), event.status);
         event.next = self.free_event.unwrap_or(NONE);
         self.free_event = Some(number);
-        let hash = self.hasher.hash_one(&*id);
-        if let Ok(entry) = self.event_numbers.find_entry(hash, |&other| other == number) {
+        let slot = Slot { hash: self.hash(&id), number };
+        if let Ok(entry) = self.event_numbers.find_entry(slot.spread(), |other| other.number == number) {
             entry.remove();
         }
         if next != NONE {
@@ -140,8 +153,9 @@ impl Ledger {
             }
         }
         if reported.first == NONE {
-            let hash = self.hasher.hash_one(&*std::mem::take(&mut reported.id));
-            if let Ok(entry) = self.dispatch_numbers.find_entry(hash, |&other| other == dispatch) {
+            let id = std::mem::take(&mut reported.id);
+            let slot = Slot { hash: self.hash(&id), number: dispatch };
+            if let Ok(entry) = self.dispatch_numbers.find_entry(slot.spread(), |other| other.number == dispatch) {
                 entry.remove();
             }
             self.free_dispatches.push(dispatch);
@@ -150,15 +164,12 @@ impl Ledger {
 
     /// Gives back room when most of it is unused.
     pub(super) fn shrink(&mut self) {
-        let Ledger { hasher, event_numbers, events, dispatch_numbers, dispatches, .. } = self;
-        if event_numbers.len() < event_numbers.capacity() / 4 {
-            event_numbers.shrink_to(event_numbers.len() * 2, |&number| hasher.hash_one(&*events[number as usize].id));
+        for table in [&mut self.event_numbers, &mut self.dispatch_numbers] {
+            if table.len() < table.capacity() / 4 {
+                table.shrink_to(table.len() * 2, Slot::spread);
+            }
         }
-        if dispatch_numbers.len() < dispatch_numbers.capacity() / 4 {
-            dispatch_numbers
-                .shrink_to(dispatch_numbers.len() * 2, |&number| hasher.hash_one(&*dispatches[number as usize].id));
-        }
-        if event_numbers.is_empty() {
+        if self.event_numbers.is_empty() {
             (self.events, self.free_event) = (Vec::new(), None);
             (self.dispatches, self.free_dispatches) = (Vec::new(), Vec::new());
         }
@@ -181,7 +192,7 @@ impl Ledger {
     /// The ids of all dispatches that an event reports on, in no order.
     #[cfg(test)]
     pub(super) fn dispatch_ids(&self) -> impl Iterator<Item = &str> {
-        self.dispatch_numbers.iter().map(|&number| &*self.dispatches[number as usize].id)
+        self.dispatch_numbers.iter().map(|slot| &*self.dispatches[slot.number as usize].id)
     }
 
     /// What is known of an event that is counted.
