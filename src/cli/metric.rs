@@ -56,12 +56,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<ExitCode, Failure> {
     let org = args.org.parse()?;
-    let mut dimensions = Dimensions::any();
-    for pair in &args.dim {
-        let (name, value) =
-            pair.split_once('=').ok_or_else(|| Invalid::new("dim", pair, "name=value, such as region=B04"))?;
-        dimensions = dimensions.with(name, value)?;
-    }
+    let dimensions = dimensions_of(&args.dim)?;
     let question = GetMetric {
         metric: args.metric.parse()?,
         window: args.window.parse()?,
@@ -81,6 +76,17 @@ pub(super) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<Exi
     drop(working);
     output.document(&answer, |answer| metrics_table(answer))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Reads restrictions such as `region=B04`.
+pub(super) fn dimensions_of(pairs: &[String]) -> Result<Dimensions, Invalid> {
+    let mut dimensions = Dimensions::any();
+    for pair in pairs {
+        let (name, value) =
+            pair.split_once('=').ok_or_else(|| Invalid::new("dim", pair, "name=value, such as region=B04"))?;
+        dimensions = dimensions.with(name, value)?;
+    }
+    Ok(dimensions)
 }
 
 /// Metrics for people, one a row.

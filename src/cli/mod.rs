@@ -5,6 +5,7 @@ mod audit;
 mod contracts;
 mod demo;
 mod drawing;
+mod export;
 mod failure;
 mod heatmap;
 mod ingest;
@@ -68,6 +69,8 @@ enum Command {
     Regions(regions::Args),
     /// A metric over a grid of where dispatches are.
     Heatmap(heatmap::Args),
+    /// Metrics for other programs: CSV, JSON Lines, OpenMetrics.
+    Export(export::Args),
     /// Look at the journal, read it, verify it.
     #[command(subcommand, after_help = "Example:\n  ionveil journal verify && ionveil --json journal stat")]
     Journal(journal::Command),
@@ -112,6 +115,7 @@ fn run(command: Command, place: &place::Place, output: &mut Output) -> Result<Ex
         Command::Anomalies(args) => anomalies::run(&args, place, output),
         Command::Regions(args) => regions::run(&args, place, output),
         Command::Heatmap(args) => heatmap::run(&args, place, output),
+        Command::Export(args) => export::run(&args, place, output),
         Command::Journal(command) => journal::run(&command, place, output),
         Command::Audit(args) => audit::run(&args, place, output),
         Command::Contracts(contracts::Args {}) => contracts::run(output),
