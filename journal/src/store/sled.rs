@@ -93,8 +93,9 @@ impl SledStore {
         if log_path.exists() && !redo_path.exists() {
             return Err(Error::Unreadable { path: dir.to_owned(), problem: format!("{REDO_FILE} is missing") });
         }
-        let (redo, latest) =
-            RedoLog::open(&redo_path).map_err(|error| Error::io(format!("reading {}", redo_path.display()), error))?;
+        let (redo, latest) = fs::create_dir_all(dir)
+            .and_then(|()| RedoLog::open(&redo_path))
+            .map_err(|error| Error::io(format!("reading {}", redo_path.display()), error))?;
         let db = open_db(&config, dir)?;
         let log = OpenOptions::new()
             .read(true)
