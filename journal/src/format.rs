@@ -15,7 +15,7 @@ use crate::record::{Append, NewEvent, Record};
 
 /// Largest block. Seventeen of them, the most that a leaf of sled's tree holds, stay below a quarter of a segment of
 /// 4 MiB; sled would put anything larger into a blob file, which it never syncs (I-3).
-pub(crate) const BLOCK_LEN_MAX: usize = 48 << 10;
+pub(crate) const BLOCK_LEN_MAX: usize = 16 << 10;
 pub(crate) const SLED_SEGMENT_LEN: usize = 4 << 20;
 const SLED_LEAF_ITEMS_MAX: usize = 17;
 

@@ -2,8 +2,11 @@
 //!
 //! A commit of few bytes is written here and synced, which takes one write of space that was written before: no thread of
 //! sled's is woken, and the file's size stays as it is, so that the file system has nothing else to make durable. sled gets
-//! the blocks too, and is made durable once for many commits (a *checkpoint*); then this file begins anew. A start gives
-//! sled whatever entries are here, whether or not it has them already.
+//! the blocks too, and is made durable once for many commits (a *checkpoint*).
+//!
+//! The file has two halves. While sled is being made durable with what is in one, commits go to the other; when that is
+//! full too and the checkpoint is done, the first is written anew. A start gives sled whatever entries are in either,
+//! whether or not it has them already: no key ever gets a second block.
 //!
 //! Each entry's checksum goes over that of the entry before, so that what is left of an earlier round never follows an
 //! entry of this one.
@@ -17,10 +20,12 @@ use crate::format::{BLOCK_LEN_MAX, BlockKey};
 
 const MAGIC: [u8; 4] = *b"IVJR";
 const HEADER_LEN: usize = 24;
-/// Where the entries end.
-const LEN_MAX: u64 = 1 << 20;
+/// Length of a half.
+const HALF_LEN: u64 = 1 << 20;
 /// The file grows by this much, with zeros, until it is as large as it gets. More make the sync that stores them slow.
 const GROWTH: u64 = 256 << 10;
+/// The largest commit that is written here: a few of them have room in a half.
+pub(crate) const COMMIT_LEN_MAX: usize = 512 << 10;
 
 /// A block with its key.
 pub(crate) type Keyed = (BlockKey, Vec<u8>);
@@ -30,6 +35,9 @@ pub(crate) struct RedoLog {
     file: File,
     /// How much of it was written once, at least with zeros.
     len: u64,
+    /// Where the half begins that is being written.
+    half: u64,
+    /// Where in it the next entry goes.
     next: u64,
     /// The checksum of the entry before, 0 before the first.
     checksum: u32,
@@ -45,15 +53,13 @@ impl RedoLog {
         file.sync_all()?;
         let blocks = read(&file)?;
         let len = file.metadata()?.len();
-        Ok((RedoLog { file, len, next: 0, checksum: 0, entry: Vec::new() }, blocks))
+        Ok((RedoLog { file, len, half: 0, next: 0, checksum: 0, entry: Vec::new() }, blocks))
     }
 
-    /// Writes one commit and returns when it is on stable storage; false when there is no room for it before the next
-    /// checkpoint.
+    /// Writes one commit and returns when it is on stable storage; false when there is no room for it in this half.
     pub(crate) fn append(&mut self, blocks: &[Keyed]) -> io::Result<bool> {
         let len = HEADER_LEN + blocks.iter().map(|(_, bytes)| 4 + bytes.len()).sum::<usize>();
-        let end = self.next + len as u64;
-        if end > LEN_MAX {
+        if self.next + len as u64 > HALF_LEN {
             return Ok(false);
         }
         let first = blocks.first().map_or(BlockKey::FIRST, |(key, _)| *key);
@@ -62,20 +68,26 @@ impl RedoLog {
         Ok(true)
     }
 
-    /// Begins anew, since everything here is stored elsewhere. The old entries stay until they are written over.
-    pub(crate) fn restart(&mut self) {
+    /// Begins the other half anew, since everything in it is stored elsewhere. The old entries stay until they are written
+    /// over.
+    pub(crate) fn turn(&mut self) {
+        self.half = HALF_LEN - self.half;
         (self.next, self.checksum) = (0, 0);
     }
 
     /// Forgets the entries, durably: a closed journal has none.
     pub(crate) fn clear(&mut self) -> io::Result<()> {
-        self.restart();
-        self.file.write_all_at(&[0; HEADER_LEN], 0)?;
+        for half in [0, HALF_LEN] {
+            if half < self.len {
+                self.file.write_all_at(&[0; HEADER_LEN], half)?;
+            }
+        }
+        (self.next, self.checksum) = (0, 0);
         self.file.sync_data()
     }
 
     fn write(&mut self, first: BlockKey, blocks: &[Keyed]) -> io::Result<()> {
-        let Self { file, len, next, checksum, entry } = self;
+        let Self { file, len, half, next, checksum, entry } = self;
         entry.clear();
         entry.extend_from_slice(&MAGIC);
         entry.extend_from_slice(&[0; 4]);
@@ -90,14 +102,15 @@ impl RedoLog {
         entry[20..24].copy_from_slice(&rest.to_le_bytes());
         let sum = checksum_of(*checksum, &entry[8..]);
         entry[4..8].copy_from_slice(&sum.to_le_bytes());
-        let end = *next + entry.len() as u64;
+        let at = *half + *next;
+        let end = at + entry.len() as u64;
         if end > *len {
-            let grown = (end.next_multiple_of(GROWTH)).min(LEN_MAX);
+            let grown = end.next_multiple_of(GROWTH);
             file.write_all_at(&vec![0; (grown - *len) as usize], *len)?;
             *len = grown;
         }
-        file.write_all_at(entry, *next)?;
-        (*next, *checksum) = (end, sum);
+        file.write_all_at(entry, at)?;
+        (*next, *checksum) = (end - *half, sum);
         Ok(())
     }
 }
@@ -109,20 +122,24 @@ fn checksum_of(before: u32, rest: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// The blocks of the entries that follow one another from the beginning. What is behind them is a write that was cut short,
-/// or of an earlier round.
+/// The blocks of the entries that follow one another from the beginning of each half. What is behind them is a write that
+/// was cut short, or of an earlier round.
 fn read(file: &File) -> io::Result<Vec<Keyed>> {
-    let len = file.metadata()?.len().min(LEN_MAX);
+    let len = file.metadata()?.len().min(2 * HALF_LEN);
     let mut bytes = vec![0; len as usize];
     file.read_exact_at(&mut bytes, 0)?;
-    let (mut rest, mut checksum) = (bytes.as_slice(), 0);
     let mut blocks = Vec::new();
-    while let Some((sum, entry, after)) = split_entry(rest) {
-        if sum != checksum_of(checksum, entry) || !take_blocks(entry, &mut blocks) {
-            break;
+    for mut rest in bytes.chunks(HALF_LEN as usize) {
+        let mut checksum = 0;
+        while let Some((sum, entry, after)) = split_entry(rest) {
+            if sum != checksum_of(checksum, entry) || !take_blocks(entry, &mut blocks) {
+                break;
+            }
+            (rest, checksum) = (after, sum);
         }
-        (rest, checksum) = (after, sum);
     }
+    // The later half may be the first one.
+    blocks.sort_by_key(|(key, _)| *key);
     Ok(blocks)
 }
 
@@ -193,9 +210,12 @@ mod tests {
             assert!(log.append(group).expect("written"));
         }
         assert_eq!(reopened(&path), groups.concat());
-        log.restart();
+        log.turn();
         assert!(log.append(&[block(5, 100)]).expect("written"));
-        assert_eq!(reopened(&path), [block(5, 100)], "entries of the round before do not follow");
+        assert_eq!(reopened(&path), [groups.concat(), vec![block(5, 100)]].concat(), "both halves are there");
+        log.turn();
+        assert!(log.append(&[block(6, 100)]).expect("written"));
+        assert_eq!(reopened(&path), [block(5, 100), block(6, 100)], "entries of the round before do not follow");
         log.clear().expect("written");
         assert_eq!(reopened(&path), []);
     }
@@ -206,7 +226,8 @@ mod tests {
         let path = dir.path().join("redo");
         let (mut log, _) = RedoLog::open(&path).expect("created");
         assert!(log.append(&[block(1, 100)]).expect("written") && log.append(&[block(2, 100)]).expect("written"));
-        log.restart();
+        log.turn();
+        log.turn();
         // Of the same size and number as the one it takes the place of.
         let mut other = block(1, 100);
         other.1[50] ^= 1;
@@ -215,16 +236,19 @@ mod tests {
     }
 
     #[test]
-    fn it_is_full_at_its_limit_and_stays_within_it() {
+    fn a_half_is_full_at_its_limit_and_stays_within_it() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("redo");
         let (mut log, _) = RedoLog::open(&path).expect("created");
         let mut written = 0;
-        while log.append(&[block(written + 1, 40_000)]).expect("written") {
-            written += 1;
+        for half in 1..=2 {
+            while log.append(&[block(written + 1, 15_000)]).expect("written") {
+                written += 1;
+            }
+            assert_eq!(written, half * (HALF_LEN / (15_000 + 4 + HEADER_LEN as u64)));
+            log.turn();
         }
-        assert_eq!(written, LEN_MAX / (40_000 + 4 + HEADER_LEN as u64));
-        assert!(std::fs::metadata(&path).expect("there").len() <= LEN_MAX);
+        assert_eq!(std::fs::metadata(&path).expect("there").len(), 2 * HALF_LEN);
         assert_eq!(reopened(&path).len() as u64, written);
     }
 

@@ -16,9 +16,10 @@ use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::redo::{Keyed, RedoLog};
+use super::redo::{COMMIT_LEN_MAX, Keyed, RedoLog};
 use super::{BlockKey, SideChange, Store};
 use crate::error::{Damage, Error};
 use crate::format::SLED_SEGMENT_LEN;
@@ -27,12 +28,12 @@ use crate::position::Position;
 /// The tree of what can be made anew; blocks are in the default tree.
 const SIDE_TREE: &str = "side";
 /// sled's cache of pages. Its default of 1 GiB grows with the data.
-const CACHE_BYTES: u64 = 64 << 20;
+const CACHE_BYTES: u64 = 16 << 20;
+/// With 64 accesses in each of 256 parts outstanding, sled's cache is larger by 16,384 times this.
+const BYTES_PER_TOUCH: usize = 2 << 10;
 /// The file of the latest small commits, beside sled's.
 pub(crate) const REDO_FILE: &str = "redo";
-/// The largest commit that goes to the redo log. A larger one costs more there, since it is written twice, than it gains.
-const REDO_COMMIT_MAX: usize = 128 << 10;
-/// Most bytes that sled is given before it is made durable, well below a segment.
+/// Most bytes that sled is given before it is made durable: with what is in the redo log well below a segment.
 const UNSYNCED_MAX: usize = 2 << 20;
 /// How many keys there are at least behind the one that gets its block next, and how many more are made at a time.
 const KEYS_AHEAD_MIN: u64 = 32;
@@ -55,6 +56,8 @@ struct Writing {
     unsynced: usize,
     /// The last key that there is, with a block or without.
     last_key: BlockKey,
+    /// Makes sled durable with all that is in the half of the redo log that is not being written.
+    checkpoint: Option<JoinHandle<Result<(), Error>>>,
     /// Something went wrong: what the redo log holds may be all there is of it.
     has_failed: bool,
 }
@@ -105,7 +108,7 @@ impl SledStore {
         let last_key = contained(|| db.last()).map_err(|panic| damaged(&panic))?;
         let last_key = last_key.map_err(|error| damaged(&error.to_string()))?;
         let last_key = last_key.and_then(|(key, _)| BlockKey::from_bytes(&key)).unwrap_or(BlockKey::new(0));
-        let writing = Mutex::new(Writing { redo, unsynced: 0, last_key, has_failed: false });
+        let writing = Mutex::new(Writing { redo, unsynced: 0, last_key, checkpoint: None, has_failed: false });
         let store = SledStore { db: Some(db), log, dir: dir.to_owned(), guards, writing };
         store.sync_files().map_err(|error| Error::io("syncing the journal's files", error))?;
         if !latest.is_empty() {
@@ -135,6 +138,17 @@ impl SledStore {
 
     fn db(&self) -> &sled::Db {
         self.db.as_ref().expect("the database is taken out only when the store is dropped")
+    }
+
+    /// Looks at a key again and again, once for each so many bytes of its block.
+    ///
+    /// sled's cache has 256 parts, and a part forgets pages only when 64 accesses to it have come together. Whoever reads
+    /// every page once would fill the memory before that.
+    fn touch(&self, key: BlockKey, len: usize) -> sled::Result<()> {
+        for _ in 0..len / BYTES_PER_TOUCH {
+            self.db().contains_key(key.to_bytes())?;
+        }
+        Ok(())
     }
 
     fn writing(&self) -> MutexGuard<'_, Writing> {
@@ -183,14 +197,47 @@ impl SledStore {
 
     /// Makes everything durable that sled was given.
     fn checkpoint(&self, writing: &mut Writing) -> Result<(), Error> {
-        self.db().flush().map_err(|error| write_failed(&error))?;
-        if self.guards.fdatasync {
-            self.log.sync_data().map_err(|error| Error::io("syncing the journal", error))?;
-        }
+        writing.finish_checkpoint()?;
+        make_durable(self.db(), &self.log, self.guards)?;
         writing.unsynced = 0;
-        writing.redo.restart();
+        writing.redo.turn();
         Ok(())
     }
+
+    /// Goes on in the other half of the redo log, once sled is durable with what is in there, and begins to make it so with
+    /// what is in this one.
+    fn turn_redo_log(&self, writing: &mut Writing) -> Result<(), Error> {
+        writing.finish_checkpoint()?;
+        let (db, guards) = (self.db().clone(), self.guards);
+        let log = self.log.try_clone().map_err(|error| Error::io("syncing the journal", error))?;
+        let work = move || {
+            contained(|| make_durable(&db, &log, guards))
+                .unwrap_or_else(|panic| Err(Error::io("writing to sled", std::io::Error::other(panic))))
+        };
+        let thread = std::thread::Builder::new().name("ionveil-checkpoint".into()).spawn(work);
+        writing.checkpoint = Some(thread.map_err(|error| Error::io("starting a checkpoint", error))?);
+        writing.unsynced = 0;
+        writing.redo.turn();
+        Ok(())
+    }
+}
+
+impl Writing {
+    /// Waits for the checkpoint that is under way, if there is one.
+    fn finish_checkpoint(&mut self) -> Result<(), Error> {
+        let Some(thread) = self.checkpoint.take() else { return Ok(()) };
+        thread
+            .join()
+            .unwrap_or_else(|_| Err(Error::io("writing to sled", std::io::Error::other("a checkpoint panicked"))))
+    }
+}
+
+fn make_durable(db: &sled::Db, log: &File, guards: Guards) -> Result<(), Error> {
+    db.flush().map_err(|error| write_failed(&error))?;
+    if guards.fdatasync {
+        log.sync_data().map_err(|error| Error::io("syncing the journal", error))?;
+    }
+    Ok(())
 }
 
 /// How long sled's lock may be held by what is left of an earlier instance.
@@ -230,7 +277,7 @@ impl Store for SledStore {
     fn commit(&self, blocks: Vec<Keyed>) -> Result<(), Error> {
         let len: usize = blocks.iter().map(|(_, bytes)| bytes.len()).sum();
         self.write(|writing| {
-            if !self.guards.fdatasync || len > REDO_COMMIT_MAX {
+            if !self.guards.fdatasync || len > COMMIT_LEN_MAX {
                 self.insert(blocks, writing)?;
                 return self.checkpoint(writing);
             }
@@ -238,8 +285,8 @@ impl Store for SledStore {
                 writing.redo.append(&blocks).map_err(|error| Error::io("writing the redo log", error))
             };
             if !append(writing)? {
-                self.checkpoint(writing)?;
-                append(writing)?;
+                self.turn_redo_log(writing)?;
+                assert!(append(writing)?, "an empty half has room for the largest commit");
             }
             self.insert(blocks, writing)
         })
@@ -253,6 +300,7 @@ impl Store for SledStore {
 
     fn scan(&self, from: BlockKey, visit: &mut dyn FnMut(BlockKey, &[u8]) -> ControlFlow<()>) -> Result<(), Error> {
         let mut items = self.db().range(from.to_bytes()..);
+        let mut scanned = 0;
         loop {
             let item = contained(|| items.next()).map_err(|panic| damaged(&panic))?;
             let Some(item) = item else { return Ok(()) };
@@ -260,7 +308,16 @@ impl Store for SledStore {
             let Some(key) = BlockKey::from_bytes(&key) else {
                 return Err(damaged("a key that is not one of a block follows"));
             };
-            if !bytes.is_empty() && visit(key, &bytes).is_break() {
+            if bytes.is_empty() {
+                continue;
+            }
+            scanned += bytes.len();
+            if scanned > CACHE_BYTES as usize {
+                contained(|| self.touch(key, bytes.len()))
+                    .map_err(|panic| damaged(&panic))?
+                    .map_err(|error| damaged(&error.to_string()))?;
+            }
+            if visit(key, &bytes).is_break() {
                 return Ok(());
             }
         }
@@ -317,7 +374,10 @@ impl Store for SledStore {
 
 impl Drop for SledStore {
     fn drop(&mut self) {
-        if !self.writing().has_failed {
+        if self.writing().has_failed {
+            // Whatever it says: the redo log stays. But nobody uses sled any more when this returns.
+            let _ = self.writing().finish_checkpoint();
+        } else {
             let closed = self.write(|writing| {
                 self.checkpoint(writing)?;
                 writing.redo.clear().map_err(|error| Error::io("writing the redo log", error))

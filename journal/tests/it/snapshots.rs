@@ -34,7 +34,7 @@ fn with_snapshots() -> (FaultyStore, LocalJournal) {
         assert!(matches!(outcome, Outcome::Committed(_)), "{outcome:?}");
     }
     for sequence in [4, 9] {
-        journal.save_snapshot(&snapshot(sequence, vec![1; 100_000])).expect("its events are durable");
+        journal.save_snapshot(&snapshot(sequence, vec![1; 40_000])).expect("its events are durable");
     }
     (store, journal)
 }
