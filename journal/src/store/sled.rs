@@ -195,12 +195,12 @@ impl SledStore {
         Ok(())
     }
 
-    /// Makes everything durable that sled was given.
+    /// Makes everything durable that sled was given. The redo log goes on where it is: the commit that this happens in may
+    /// have an entry there, and blocks that sled gets later.
     fn checkpoint(&self, writing: &mut Writing) -> Result<(), Error> {
         writing.finish_checkpoint()?;
         make_durable(self.db(), &self.log, self.guards)?;
         writing.unsynced = 0;
-        writing.redo.turn();
         Ok(())
     }
 
