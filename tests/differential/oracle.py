@@ -175,8 +175,8 @@ class Oracle:
         compliance = values["sla_compliance", "avg"]
         return {
             "org_id": question.org_id,
-            "timestamp": as_of if question.as_of is not None else None,
-            "metrics": metrics if question.as_of is not None else [m for m in metrics if m["sample_count"]],
+            "timestamp": as_of,
+            "metrics": metrics,
             "active_dispatches": statuses.get("active", 0),
             "pending_dispatches": statuses.get("pending", 0),
             "sla_compliance_rate": 1.0 if compliance is None else compliance,
