@@ -307,12 +307,15 @@ fn completions_are_a_script_for_each_shell() {
 #[test]
 fn every_help_has_an_example() {
     let home = Home::new();
-    let commands: [&[&str]; 13] = [
+    let commands: [&[&str]; 16] = [
         &["demo"],
         &["ingest"],
         &["metric"],
         &["snapshot"],
         &["regions"],
+        &["compliance"],
+        &["utilisation"],
+        &["standards"],
         &["audit"],
         &["completions"],
         &["journal", "stat"],
