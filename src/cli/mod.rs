@@ -4,6 +4,7 @@ mod audit;
 mod compliance;
 mod contracts;
 mod demo;
+mod export;
 mod failure;
 mod ingest;
 mod journal;
@@ -67,6 +68,12 @@ enum Command {
     Utilisation(utilisation::Args),
     /// The response standards that `compliance` knows.
     Standards(standards::Args),
+    /// Metrics and snapshots in the forms of other tools: CSV, JSON Lines, Parquet, OpenMetrics.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  ionveil export metrics --org sffd --metric response_time --window 1h --agg p90 --start -7d --format csv"
+    )]
+    Export(export::Command),
     /// Look at the journal, read it, verify it.
     #[command(subcommand, after_help = "Example:\n  ionveil journal verify && ionveil --json journal stat")]
     Journal(journal::Command),
@@ -111,6 +118,7 @@ fn run(command: Command, place: &place::Place, output: &mut Output) -> Result<Ex
         Command::Compliance(args) => compliance::run(&args, place, output),
         Command::Utilisation(args) => utilisation::run(&args, place, output),
         Command::Standards(standards::Args {}) => standards::run(output),
+        Command::Export(command) => export::run(&command, place, output),
         Command::Journal(command) => journal::run(&command, place, output),
         Command::Audit(args) => audit::run(&args, place, output),
         Command::Contracts(contracts::Args {}) => contracts::run(output),

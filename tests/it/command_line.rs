@@ -307,7 +307,7 @@ fn completions_are_a_script_for_each_shell() {
 #[test]
 fn every_help_has_an_example() {
     let home = Home::new();
-    let commands: [&[&str]; 16] = [
+    let commands: [&[&str]; 19] = [
         &["demo"],
         &["ingest"],
         &["metric"],
@@ -316,6 +316,9 @@ fn every_help_has_an_example() {
         &["compliance"],
         &["utilisation"],
         &["standards"],
+        &["export"],
+        &["export", "metrics"],
+        &["export", "openmetrics"],
         &["audit"],
         &["completions"],
         &["journal", "stat"],
