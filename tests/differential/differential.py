@@ -94,6 +94,12 @@ def normal(question, answer):
         return [metric(entry) for entry in answer]
     if question.command == "snapshot":
         return dict(answer, timestamp=micros(answer["timestamp"]), metrics=[metric(entry) for entry in answer["metrics"]])
+    if question.command == "compliance":
+        compared = ["sample_count", "within", "share", "met", "fractile_minutes", "mean_minutes"]
+        groups = answer["requirements"][0]["groups"]
+        return {
+            group["dimensions"].get(question.by, "all"): {key: group[key] for key in compared} for group in groups
+        }
     return answer
 
 

@@ -184,6 +184,36 @@ class Oracle:
             "alerts": [],
         }
 
+    def compliance(self, question, now):
+        """Against the targets that came with the dispatches; what retention has forgotten counts as well."""
+        start, end = self._instant(question.start, now), self._instant(question.end, now)
+        if start is not None and end is not None and start >= end:
+            raise Refused("start")
+        position = question.at_position if question.at_position is not None else 1 << 62
+        found = self.duck.execute(
+            f"""WITH closed AS (SELECT CAST({question.by} AS VARCHAR) AS part, response, met FROM rows
+                    WHERE org_id = $org AND position <= $position AND status = 'closed'
+                    AND ts >= $start AND ts < $end),
+                counted AS (SELECT * FROM closed UNION ALL SELECT NULL, response, met FROM closed),
+                ranked AS (SELECT *, row_number() OVER (PARTITION BY part ORDER BY response) AS rank,
+                    count(*) OVER (PARTITION BY part) AS count FROM counted)
+                SELECT part, count(*), sum(met), max(response) FILTER (WHERE rank = (90 * count + 99) // 100),
+                    list(response) FROM ranked GROUP BY part""",
+            {
+                "org": question.org_id, "position": position,
+                "start": -(1 << 62) if start is None else start, "end": 1 << 62 if end is None else end,
+            },  # fmt: skip
+        ).fetchall()
+        groups = {
+            "all" if part is None else part: {
+                "sample_count": count, "within": within, "share": within / count, "met": within * 10 >= count * 9,
+                "fractile_minutes": fractile, "mean_minutes": math.fsum(values) / count,
+            }  # fmt: skip
+            for part, count, within, fractile, values in found
+        }
+        nothing = {"sample_count": 0, "within": 0, "share": None, "met": None, "fractile_minutes": None, "mean_minutes": None}
+        return {"all": nothing, **groups}
+
     def regions(self, question, now):
         start, end = self._span(question, now)
         figures = {

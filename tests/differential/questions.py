@@ -27,6 +27,7 @@ class Question:
     as_of: object = None
     at_position: int = None
     include_empty: bool = False
+    by: str = None
 
     def arguments(self):
         """The question as the command line takes it."""
@@ -40,6 +41,8 @@ class Question:
             instant = getattr(self, name)
             if instant is not None:
                 given += ["--" + name.replace("_", "-"), instant if instant == "latest" else rfc3339(instant)]
+        if self.by is not None:
+            given += ["--by", self.by]
         if self.at_position is not None:
             given += ["--at-position", str(self.at_position)]
         if self.include_empty:
@@ -51,13 +54,16 @@ def random_question(seed, number, orgs, head):
     """The question of that number. `head` is the journal's last position."""
     dice = random.Random(f"question {seed} {number}")
     org = dice.choice(orgs)
-    question = Question(dice.choice(["metric"] * 6 + ["snapshot", "snapshot", "regions", "regions"]), org.org_id)
+    commands = ["metric"] * 6 + ["snapshot", "snapshot", "regions", "regions", "compliance"]
+    question = Question(dice.choice(commands), org.org_id)
     some_time = lambda: _instant(dice, org)
     if question.command != "regions" and dice.random() < 0.3:
         question.at_position = dice.randrange(head + 3)
     if question.command == "snapshot":
         question.as_of = dice.choice(["latest", some_time(), some_time(), None])
         return question
+    if question.command == "compliance":
+        question.by = dice.choice(["severity", "region", "unit_type"])
     if question.command == "metric":
         question.metric, question.aggregation = dice.choice(METRICS), dice.choice(AGGREGATIONS)
         question.window = dice.choice(list(WINDOWS))

@@ -114,7 +114,7 @@ fn openmetrics_tells_the_snapshot() {
 #[test]
 fn promtool_accepts_the_text() {
     let Some(promtool) = promtool() else {
-        println!("SKIPPED: promtool (Debian's package prometheus) is not in the path");
+        eprintln!("SKIPPED: promtool (Debian's package prometheus) is not in the path");
         return;
     };
     let home = home();
