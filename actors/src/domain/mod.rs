@@ -7,6 +7,7 @@ mod id;
 mod severity;
 mod statistics;
 mod timestamp;
+mod wilson;
 mod window;
 
 pub use exact_sum::ExactSum;
@@ -14,4 +15,5 @@ pub use id::{ID_CHARS_MAX, OrgId, check_id, check_label};
 pub use severity::Severity;
 pub use statistics::{mean, moving_average, percentile_rank, percentile_sorted, sample_stddev};
 pub use timestamp::{MICROS_PER_HOUR, MICROS_PER_MINUTE, Timestamp};
+pub use wilson::wilson_interval;
 pub use window::TimeWindow;
