@@ -9,4 +9,5 @@ pub mod catalogue;
 pub mod dispatch;
 pub mod domain;
 pub mod error;
+pub mod rules;
 pub mod runtime;
