@@ -15,6 +15,7 @@ mod tests;
 
 pub use command::{AddRules, GetRules, RemoveRule, RuleSet};
 pub use event::{Event, RELEASED, RuleRemoved, RuleSet as RuleSetEvent, StoredRule};
+pub(crate) use rule::channels;
 pub use rule::{AlertRule, AlertSeverity, Comparison, Condition, MINUTES_MAX, Pattern, Threshold};
 pub use state::Rules;
 
