@@ -24,6 +24,7 @@
 //! ```
 
 pub mod blocking;
+pub mod channels;
 pub mod ingest;
 
 mod api;
