@@ -1,7 +1,7 @@
 //! The channel `email`: SMTP, one session a message.
 //!
 //! lettre writes mails and speaks SMTP; what is here is who is told, what an answer means, and the limits: each step has
-//! its time, the whole session has one, and of a server's answers only so much is read.
+//! its time, the whole session has one, and of each answer only so much is read.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,15 +29,16 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::config::{EmailConfig, EmailTls, Recipients, Times};
-use super::http::{header_value, trusted};
+use super::http::{STRANGER, header_value, is_of_tls, trusted};
 use super::message::{Delivery, Message, Transport};
 use super::place::Fault;
 use super::secret::Environment;
 use super::template::{Escape, Extra, Part, TemplateText, Templates};
 use super::told::Told;
 
-/// How much of a server's answers is read in one session, in bytes, what TLS adds to them included.
-const ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// How much of a server is read before it is spoken to again, in bytes; answers have some hundreds, a chain of certificates
+/// some thousands.
+const ANSWER_BYTES_MAX: usize = 16 * 1024;
 /// Longest subject, in characters.
 const SUBJECT_CHARS_MAX: usize = 200;
 
@@ -338,6 +339,7 @@ enum Failure {
     Io(&'static str, io::ErrorKind),
     Smtp(&'static str, lettre::transport::smtp::Error),
     NoStarttls,
+    Stranger,
     /// The server cannot take such a mail.
     Unfit(&'static str),
 }
@@ -360,11 +362,11 @@ impl Failure {
             Failure::TimedOut(doing) => Delivery::retry(format!("timed out {doing}")),
             Failure::Io(doing, kind) => Delivery::retry(format!("the connection failed {doing}: {kind}")),
             Failure::NoStarttls => Delivery::retry("the server does not offer STARTTLS"),
+            Failure::Stranger => Delivery::retry(STRANGER),
             Failure::Unfit(why) => Delivery::refused(*why),
             Failure::Smtp(doing, error) => match self.code() {
                 Some(code) if error.is_permanent() => Delivery::refused(format!("the server answered {code} {doing}")),
                 Some(code) => Delivery::retry(format!("the server answered {code} {doing}")),
-                None if error.is_tls() => Delivery::retry("the server did not prove who it is"),
                 None if error.is_client() => Delivery::refused(format!("the server offers no way of {doing}")),
                 None => Delivery::retry(format!("the session broke {doing}")),
             },
@@ -374,9 +376,8 @@ impl Failure {
 
 impl From<(&'static str, io::Error)> for Failure {
     fn from((doing, error): (&'static str, io::Error)) -> Self {
-        // rustls reports certificates that it does not believe as invalid data.
-        if error.kind() == io::ErrorKind::InvalidData {
-            return Failure::Io("because the server did not prove who it is", error.kind());
+        if is_of_tls(&error) {
+            return Failure::Stranger;
         }
         Failure::Io(doing, error.kind())
     }
@@ -384,6 +385,9 @@ impl From<(&'static str, io::Error)> for Failure {
 
 impl From<(&'static str, lettre::transport::smtp::Error)> for Failure {
     fn from((doing, error): (&'static str, lettre::transport::smtp::Error)) -> Self {
+        if is_of_tls(&error) {
+            return Failure::Stranger;
+        }
         Failure::Smtp(doing, error)
     }
 }
@@ -440,7 +444,7 @@ fn encryption(config: &EmailConfig) -> Result<Encryption, Invalid> {
     Ok(Encryption::Implicit(TlsConnector::from(Arc::new(tls)), server))
 }
 
-/// A stream of which only so much is read: a line without an end would otherwise be kept in memory as far as it comes.
+/// A stream of which only so much is read at each turn: a line without an end would otherwise be kept in memory as far as it comes.
 #[derive(Debug)]
 struct Bounded<S> {
     inner: S,
@@ -467,6 +471,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.left = ANSWER_BYTES_MAX;
         Pin::new(&mut self.inner).poll_write(cx, buf)
     }
 

@@ -3,7 +3,9 @@
 //! Every request has a connection of its own, made to an address that was judged. Redirects are not followed, proxies are
 //! not asked, and of an answer nothing is read but its head and, where a channel wants it, a bounded piece of its body.
 
+use std::error::Error;
 use std::fmt;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -238,8 +240,9 @@ fn failed(error: &ureq::Error) -> Delivery {
         E::Timeout(phase) => Delivery::retry(format!("timed out {}", doing(*phase))),
         E::Other(inner) if inner.is::<NotAllowed>() => Delivery::refused(NotAllowed.to_string()),
         E::HostNotFound => Delivery::retry("the host was not found"),
+        E::Io(io) if is_of_tls(io) => Delivery::retry(STRANGER),
         E::Io(io) => Delivery::retry(format!("the connection failed: {}", io.kind())),
-        E::Tls(_) | E::Rustls(_) | E::TlsRequired | E::Pem(_) => Delivery::retry("the server did not prove who it is"),
+        E::Tls(_) | E::Rustls(_) | E::TlsRequired | E::Pem(_) => Delivery::retry(STRANGER),
         E::LargeResponseHeader(..) => Delivery::retry("the answer has no end"),
         E::Protocol(_) => Delivery::retry("the answer is not HTTP"),
         E::Http(_) | E::BadUri(_) | E::RequireHttpsOnly(_) => {
@@ -247,6 +250,16 @@ fn failed(error: &ureq::Error) -> Delivery {
         }
         _ => Delivery::retry("the connection failed"),
     }
+}
+
+/// Why nothing is said to a server whose certificate is not trusted, or is another's. The operator may be about to renew
+/// it, and somebody in between may go away: it is tried again.
+pub(super) const STRANGER: &str = "the server did not prove who it is";
+
+/// Whether the error, or one that it stems from, is one of TLS.
+pub(super) fn is_of_tls(error: &(dyn Error + 'static)) -> bool {
+    let of_io = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    error.is::<rustls::Error>() || of_io.is_some_and(|inner| is_of_tls(inner)) || error.source().is_some_and(is_of_tls)
 }
 
 fn doing(phase: Timeout) -> &'static str {
@@ -260,7 +273,6 @@ fn doing(phase: Timeout) -> &'static str {
 }
 
 fn read_beginning(body: &mut ureq::Body) -> String {
-    use std::io::Read;
     let mut beginning = Vec::new();
     let read = body.as_reader().take(BODY_BYTES_MAX).read_to_end(&mut beginning);
     // A body that breaks off is as good as the piece that came.

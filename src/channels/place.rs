@@ -150,6 +150,9 @@ fn inside(value: &DeValue<'_>, field: &str) -> Option<Range<usize>> {
 /// The dotted key that stands, or whose value stands, at that byte of the file.
 fn key_at(table: &DeTable<'_>, byte: usize) -> Option<String> {
     table.iter().find_map(|(key, value)| {
+        if key.span().contains(&byte) {
+            return Some(key.get_ref().to_string());
+        }
         let inner = match value.get_ref() {
             DeValue::Table(table) => key_at(table, byte),
             DeValue::Array(items) => items.iter().enumerate().find_map(|(index, item)| match item.get_ref() {
@@ -160,7 +163,7 @@ fn key_at(table: &DeTable<'_>, byte: usize) -> Option<String> {
         };
         match inner {
             Some(inner) => Some(format!("{}.{inner}", key.get_ref())),
-            None => (key.span().contains(&byte) || value.span().contains(&byte)).then(|| key.get_ref().to_string()),
+            None => value.span().contains(&byte).then(|| key.get_ref().to_string()),
         }
     })
 }
