@@ -14,9 +14,11 @@ use ionveil_journal::{Hash, Position, StreamId};
 use pollster::block_on;
 
 use crate::api::{
-    self, AnalyzeTrend, AuditEntry, AuditFilter, DetectAnomalies, Ingested, JournalStat, StreamEntry, Verification,
+    self, AnalyzeTrend, AuditEntry, AuditFilter, DetectAnomalies, Ingested, JournalStat, Span, StreamEntry,
+    Verification,
 };
 use crate::error::Error;
+use crate::field::{ComplianceReport, GroupBy, StaffedHours, Standard, UtilisationReport};
 use crate::instance::IonVeil;
 use crate::updates::{self, Update};
 
@@ -167,6 +169,32 @@ impl TrendAnalyzer {
 
     pub fn detect_anomalies(&self, org: &OrgId, question: DetectAnomalies) -> Result<Vec<Anomaly>, Error> {
         block_on(self.0.detect_anomalies(org, question))
+    }
+}
+
+/// As [`api::FieldPerformance`], whose documentation holds here.
+#[derive(Clone)]
+pub struct FieldPerformance(api::FieldPerformance);
+
+#[allow(missing_docs, reason = "each method is documented on the service of the same name")]
+#[allow(clippy::missing_errors_doc)]
+impl FieldPerformance {
+    pub fn new(ionveil: &IonVeil) -> Self {
+        FieldPerformance(api::FieldPerformance::new(ionveil))
+    }
+
+    pub fn compliance(
+        &self,
+        org: &OrgId,
+        standard: Standard,
+        by: GroupBy,
+        span: Span,
+    ) -> Result<ComplianceReport, Error> {
+        block_on(self.0.compliance(org, standard, by, span))
+    }
+
+    pub fn utilisation(&self, org: &OrgId, staffed: StaffedHours, span: Span) -> Result<UtilisationReport, Error> {
+        block_on(self.0.utilisation(org, staffed, span))
     }
 }
 

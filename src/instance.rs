@@ -12,7 +12,7 @@ use ionveil_journal::{Journal, LocalJournal};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::api::{Audit, DispatchAggregator, GeographicBreakdown, SYSTEM, TrendAnalyzer};
+use crate::api::{Audit, DispatchAggregator, FieldPerformance, GeographicBreakdown, SYSTEM, TrendAnalyzer};
 use crate::error::Error;
 use crate::updates::Updates;
 
@@ -168,6 +168,11 @@ impl IonVeil {
     /// Dispatch analytics: trends and anomalies.
     pub fn trend_analyzer(&self) -> TrendAnalyzer {
         TrendAnalyzer::new(self)
+    }
+
+    /// Dispatch analytics: compliance with response standards, and how busy units are.
+    pub fn field_performance(&self) -> FieldPerformance {
+        FieldPerformance::new(self)
     }
 
     /// The entities behind dispatch analytics, one per org, for hosts that send the messages of [`crate::dispatch`]

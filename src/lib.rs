@@ -24,7 +24,9 @@
 //! ```
 
 pub mod blocking;
+pub mod channels;
 pub mod export;
+pub mod field;
 pub mod ingest;
 
 mod api;
@@ -34,8 +36,9 @@ mod instance;
 mod updates;
 
 pub use api::{
-    AnalyzeTrend, Audit, AuditEntry, AuditFilter, DetectAnomalies, DispatchAggregator, GeographicBreakdown,
-    IngestStream, Ingested, JournalHead, JournalStat, Settled, StreamEntry, TrendAnalyzer, Verification, verify_data,
+    AnalyzeTrend, Audit, AuditEntry, AuditFilter, DetectAnomalies, DispatchAggregator, FieldPerformance,
+    GeographicBreakdown, IngestStream, Ingested, JournalHead, JournalStat, Settled, Span, StreamEntry, TrendAnalyzer,
+    Verification, verify_data,
 };
 pub use contracts::{ServiceContract, ServiceRegistry};
 pub use error::Error;

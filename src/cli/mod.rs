@@ -2,6 +2,7 @@
 
 mod anomalies;
 mod audit;
+mod compliance;
 mod contracts;
 mod demo;
 mod drawing;
@@ -16,8 +17,10 @@ mod place;
 mod progress;
 mod regions;
 mod snapshot;
+mod standards;
 mod time;
 mod trend;
+mod utilisation;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -69,8 +72,18 @@ enum Command {
     Regions(regions::Args),
     /// A metric over a grid of where dispatches are.
     Heatmap(heatmap::Args),
-    /// Metrics for other programs: CSV, JSON Lines, OpenMetrics.
-    Export(export::Args),
+    /// How an org's responses compare with a published standard.
+    Compliance(compliance::Args),
+    /// The share of their hours that an org's units spend on calls.
+    Utilisation(utilisation::Args),
+    /// The response standards that `compliance` knows.
+    Standards(standards::Args),
+    /// Metrics and snapshots in the forms of other tools: CSV, JSON Lines, Parquet, OpenMetrics.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  ionveil export metrics --org sffd --metric response_time --window 1h --agg p90 --start -7d --format csv"
+    )]
+    Export(export::Command),
     /// Look at the journal, read it, verify it.
     #[command(subcommand, after_help = "Example:\n  ionveil journal verify && ionveil --json journal stat")]
     Journal(journal::Command),
@@ -115,7 +128,10 @@ fn run(command: Command, place: &place::Place, output: &mut Output) -> Result<Ex
         Command::Anomalies(args) => anomalies::run(&args, place, output),
         Command::Regions(args) => regions::run(&args, place, output),
         Command::Heatmap(args) => heatmap::run(&args, place, output),
-        Command::Export(args) => export::run(&args, place, output),
+        Command::Compliance(args) => compliance::run(&args, place, output),
+        Command::Utilisation(args) => utilisation::run(&args, place, output),
+        Command::Standards(standards::Args {}) => standards::run(output),
+        Command::Export(command) => export::run(&command, place, output),
         Command::Journal(command) => journal::run(&command, place, output),
         Command::Audit(args) => audit::run(&args, place, output),
         Command::Contracts(contracts::Args {}) => contracts::run(output),
