@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ionveil_actors::dispatch::{
     AggregatedMetric, Anomaly, DashboardSnapshot, DimensionsInUse, DispatchEvent, GetMetric, GridSize, Heatmap,
-    HeatmapCell, IngestReport, Instant, Metric, RegionSummary, TrendAnalysis,
+    HeatmapCell, IngestReport, Instant, Metric, RegionOnMap, RegionSummary, TrendAnalysis,
 };
 use ionveil_actors::domain::{OrgId, Timestamp};
 use ionveil_journal::{Hash, Position, StreamId};
@@ -141,6 +141,15 @@ impl GeographicBreakdown {
         end: Option<Instant>,
     ) -> Result<BTreeMap<String, RegionSummary>, Error> {
         block_on(self.0.get_regional_summary(org, start, end))
+    }
+
+    pub fn get_region_map(
+        &self,
+        org: &OrgId,
+        start: Option<Instant>,
+        end: Option<Instant>,
+    ) -> Result<Vec<RegionOnMap>, Error> {
+        block_on(self.0.get_region_map(org, start, end))
     }
 
     pub fn get_heatmap_data(&self, org: &OrgId, metric: Metric, grid: GridSize) -> Result<Vec<HeatmapCell>, Error> {

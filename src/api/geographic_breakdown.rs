@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ionveil_actors::dispatch::{
-    GetHeatmap, GetRegions, GridSize, Heatmap, HeatmapCell, Instant, Metric, RegionSummary,
+    GetHeatmap, GetRegionMap, GetRegions, GridSize, Heatmap, HeatmapCell, Instant, Metric, RegionOnMap, RegionSummary,
 };
 use ionveil_actors::domain::OrgId;
 
@@ -33,6 +33,20 @@ impl GeographicBreakdown {
         end: Option<Instant>,
     ) -> Result<BTreeMap<String, RegionSummary>, Error> {
         let question = GetRegions { start, end };
+        Ok(self.ionveil.inner.dispatches.ask(org.as_str(), question, self.ionveil.caller.clone()).await?)
+    }
+
+    /// The same with where each region is: the middle of its located dispatches.
+    ///
+    /// # Errors
+    /// As [`GeographicBreakdown::get_regional_summary`].
+    pub async fn get_region_map(
+        &self,
+        org: &OrgId,
+        start: Option<Instant>,
+        end: Option<Instant>,
+    ) -> Result<Vec<RegionOnMap>, Error> {
+        let question = GetRegionMap { start, end };
         Ok(self.ionveil.inner.dispatches.ask(org.as_str(), question, self.ionveil.caller.clone()).await?)
     }
 

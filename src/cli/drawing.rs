@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use ionveil::Error;
-use ionveil::dispatch::{BoundingBox, Heatmap, HeatmapCell};
+use ionveil::dispatch::{BoundingBox, Heatmap, HeatmapCell, RegionOnMap};
 use serde_json::{Value, json};
 
 use super::failure::Failure;
@@ -135,6 +135,56 @@ pub(super) fn heatmap_geojson(heatmap: &Heatmap) -> Value {
         json!({ "type": "Feature", "geometry": geometry, "properties": properties })
     };
     collection(heatmap.cells.iter().map(feature).collect())
+}
+
+/// The largest disc of a map, as a radius in pixels.
+const DISC: f64 = 36.0;
+
+/// Regions as discs in the middle of their located dispatches: the area by their number, the colour by the 90th percentile
+/// of the response time.
+pub(super) fn regions_svg(regions: &[RegionOnMap]) -> String {
+    let (south, north) = range(regions.iter().map(|region| region.latitude));
+    let (west, east) = range(regions.iter().map(|region| region.longitude));
+    let bounds = BoundingBox { south, north, west, east };
+    let (inner_width, inner_height) = sides(&bounds);
+    let (width, height) = (inner_width + 2.0 * DISC, inner_height + 2.0 * DISC);
+    let (low, high) = range(regions.iter().map(|region| region.summary.p90_response));
+    let most = regions.iter().map(|region| region.summary.dispatch_count).max().unwrap_or(1).max(1);
+    let place = |at: f64, from: f64, to: f64| if to > from { (at - from) / (to - from) } else { 0.5 };
+    let mut body = String::new();
+    // The small ones last, so that none is hidden by a large one.
+    let mut by_size: Vec<&RegionOnMap> = regions.iter().collect();
+    by_size.sort_by_key(|region| std::cmp::Reverse(region.summary.dispatch_count));
+    for RegionOnMap { region, latitude, longitude, summary, .. } in by_size {
+        let x = DISC + place(*longitude, west, east) * inner_width;
+        let y = DISC + (1.0 - place(*latitude, south, north)) * inner_height;
+        let radius = (DISC * (summary.dispatch_count as f64 / most as f64).sqrt()).max(4.0);
+        let name = escaped(region);
+        let _ = writeln!(
+            body,
+            "<circle cx=\"{x:.2}\" cy=\"{y:.2}\" r=\"{radius:.2}\" fill=\"{}\" fill-opacity=\"0.85\" stroke=\"#333333\">\
+             <title>{name}: {} dispatches, 90 % within {} minutes</title></circle>\
+             <text x=\"{x:.2}\" y=\"{:.2}\" text-anchor=\"middle\" stroke=\"#ffffff\" stroke-width=\"3\" \
+             paint-order=\"stroke\">{name}</text>",
+            colour(summary.p90_response, low, high),
+            summary.dispatch_count,
+            number(Some(summary.p90_response)),
+            y + 4.0
+        );
+    }
+    svg("Response time p90 in minutes by region", (width, height), (low, high), &body)
+}
+
+/// Regions as points with their summaries.
+pub(super) fn regions_geojson(regions: &[RegionOnMap]) -> Value {
+    let feature = |region: &RegionOnMap| {
+        let geometry = json!({ "type": "Point", "coordinates": [region.longitude, region.latitude] });
+        let mut properties = json!(region.summary);
+        properties["region"] = json!(region.region);
+        properties["located"] = json!(region.located);
+        json!({ "type": "Feature", "geometry": geometry, "properties": properties })
+    };
+    collection(regions.iter().map(feature).collect())
 }
 
 fn collection(features: Vec<Value>) -> Value {

@@ -110,6 +110,38 @@ fn heatmap_answers_with_cells_and_draws_them() {
 }
 
 #[test]
+fn regions_are_drawn_where_their_dispatches_are() {
+    let home = Home::new();
+    let line = |id: &str, region: &str, place: Option<(f64, f64)>| {
+        let (latitude, longitude) = place.unzip();
+        let changes = json!({ "region": region, "latitude": latitude, "longitude": longitude });
+        format!("{}\n", dispatch_json(id, "2026-01-31T12:00:00Z", changes))
+    };
+    let lines = [
+        line("a", "north & <east>", Some((38.0, -122.0))),
+        line("b", "north & <east>", Some((39.0, -121.0))),
+        line("c", "north & <east>", None),
+        line("d", "south", Some((37.0, -122.5))),
+        line("e", "nowhere", None),
+    ];
+    home.ingest(&lines.concat());
+    let (svg, geojson) = (home.path("regions.svg"), home.path("regions.geojson"));
+    let span = ["--start", "2026-01-31T00:00:00Z", "--end", "latest"];
+    let files = ["--svg", svg.to_str().expect("UTF-8"), "--geojson", geojson.to_str().expect("UTF-8")];
+    let answer = home.run(&[&["regions", "--org", "sffd"], &span[..], &files].concat()).document();
+    assert_eq!(keys(&answer), ["north & <east>", "nowhere", "south"], "files change nothing of the answer");
+    let geojson: Value = serde_json::from_str(&std::fs::read_to_string(geojson).expect("a file")).expect("JSON");
+    let features = geojson["features"].as_array().expect("features");
+    assert_eq!(features.len(), 2, "what is not located is on no map");
+    assert_eq!(features[0]["geometry"], json!({ "type": "Point", "coordinates": [-121.5, 38.5] }));
+    let properties = &features[0]["properties"];
+    assert_eq!([&properties["located"], &properties["dispatch_count"]], [&json!(2), &json!(3)]);
+    let svg = std::fs::read_to_string(svg).expect("a file");
+    assert_eq!(svg.matches("<circle ").count(), 2, "{svg}");
+    assert!(svg.contains("north &amp; &lt;east&gt;: 3 dispatches"), "{svg}");
+}
+
+#[test]
 fn people_get_tables() {
     let home = hourly(&[4.0, 5.0, 6.0, 5.0, 40.0]);
     for (args, expected) in [

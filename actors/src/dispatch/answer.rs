@@ -7,12 +7,12 @@ use super::merged::{Filter, Merged};
 use super::names::Names;
 use super::query::{
     AggregatedMetric, AggregationType, DashboardSnapshot, DimensionInUse, Dimensions, DimensionsInUse,
-    GetDashboardSnapshot, GetDimensions, GetMetric, GetMinutes, GetRegions, GetWatermark, Instant, Metric, Percent,
-    RegionSummary, WINDOWS_MAX,
+    GetDashboardSnapshot, GetDimensions, GetMetric, GetMinutes, GetRegionMap, GetRegions, GetWatermark, Instant,
+    Metric, Percent, RegionOnMap, RegionSummary, WINDOWS_MAX,
 };
 use super::state::{Dispatches, minute_of};
 use super::timeline::Row;
-use crate::domain::{MICROS_PER_HOUR, MICROS_PER_MINUTE, TimeWindow, Timestamp};
+use crate::domain::{ExactSum, MICROS_PER_HOUR, MICROS_PER_MINUTE, TimeWindow, Timestamp};
 use crate::error::{Error, Invalid};
 use crate::runtime::{Given, Query};
 
@@ -143,6 +143,44 @@ impl Query<Dispatches> for GetRegions {
             |(number, region): (u32, Region)| Some((state.regions.name(number).to_owned(), region.summary()?));
         Ok(regions.into_iter().filter_map(summary).collect())
     }
+}
+
+impl Query<Dispatches> for GetRegionMap {
+    /// By name.
+    type Answer = Vec<RegionOnMap>;
+
+    fn answer(self, state: &Dispatches, given: &Given) -> Result<Vec<RegionOnMap>, Error> {
+        let span = Windows::over(TimeWindow::All, span_of(state, given, self.start, self.end, None)?)?;
+        let mut regions: BTreeMap<&str, (Region, Middle)> = BTreeMap::new();
+        for (place, row) in state.timeline.located(span.start, span.end).filter(|(_, row)| row.is_closed) {
+            let (region, middle) = regions.entry(state.regions.name(row.region)).or_default();
+            region.add(row);
+            if let Some((latitude, longitude)) = place {
+                middle.latitudes.add(latitude);
+                middle.longitudes.add(longitude);
+                middle.located += 1;
+            }
+        }
+        let on_map = |(name, (region, middle)): (&str, (Region, Middle))| {
+            let located = Some(middle.located).filter(|located| *located > 0)?;
+            Some(RegionOnMap {
+                region: name.to_owned(),
+                latitude: middle.latitudes.value() / located as f64,
+                longitude: middle.longitudes.value() / located as f64,
+                located,
+                summary: region.summary()?,
+            })
+        };
+        Ok(regions.into_iter().filter_map(on_map).collect())
+    }
+}
+
+/// Where the located dispatches of a region are.
+#[derive(Default)]
+struct Middle {
+    latitudes: ExactSum,
+    longitudes: ExactSum,
+    located: u64,
 }
 
 /// What the closed dispatches of one region add up to.

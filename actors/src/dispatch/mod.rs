@@ -37,8 +37,8 @@ pub use heatmap::{BoundingBox, GRID_MAX, GetHeatmap, GridSize, Heatmap, HeatmapC
 pub use names::OTHER;
 pub use query::{
     AggregatedMetric, AggregationType, DashboardSnapshot, DimensionInUse, Dimensions, DimensionsInUse,
-    GetDashboardSnapshot, GetDimensions, GetMetric, GetMinutes, GetRegions, GetWatermark, Instant, Metric, Percent,
-    RegionSummary, WINDOWS_MAX,
+    GetDashboardSnapshot, GetDimensions, GetMetric, GetMinutes, GetRegionMap, GetRegions, GetWatermark, Instant,
+    Metric, Percent, RegionOnMap, RegionSummary, WINDOWS_MAX,
 };
 pub use series::{GetSeries, TrendPoint, Which};
 pub use state::Dispatches;

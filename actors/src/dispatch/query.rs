@@ -318,6 +318,31 @@ pub struct RegionSummary {
     pub avg_distance: f64,
 }
 
+/// Where regions are, over exactly `[start, end)`: the regional summary with the middle of each region's located dispatches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GetRegionMap {
+    /// Defaults to one hour before `end`.
+    pub start: Option<Instant>,
+    /// Defaults to now.
+    pub end: Option<Instant>,
+}
+
+/// A region on the map. Regions of which no dispatch is located are on none.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RegionOnMap {
+    /// Its name.
+    pub region: String,
+    /// Mean latitude of its located closed dispatches, WGS 84 degrees.
+    pub latitude: f64,
+    /// Mean longitude of the same.
+    pub longitude: f64,
+    /// How many of its dispatches are located.
+    pub located: u64,
+    /// What all of its dispatches add up to.
+    #[serde(flatten)]
+    pub summary: RegionSummary,
+}
+
 /// Every metric over single minutes: means, and the count for `dispatch_count`. What live updates show.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GetMinutes {
