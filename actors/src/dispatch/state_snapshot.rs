@@ -35,8 +35,15 @@ struct StoredRow<T> {
     response_time_minutes: f64,
     distance_km: f64,
     sla_met: bool,
-    /// Region, unit type and place of a closed dispatch.
-    closed: Option<(u32, u32, Option<(f64, f64)>)>,
+    closed: Option<StoredNames>,
+}
+
+/// What only a closed dispatch has. Names by their place.
+#[derive(Serialize, Deserialize)]
+struct StoredNames {
+    region: u32,
+    unit_type: u32,
+    place: Option<(f64, f64)>,
 }
 
 /// Numbers in the order in which they are first met.
@@ -83,7 +90,11 @@ impl Snapshotted for Dispatches {
         let mut dispatch_places = Places::new(ledger.dispatch_numbers_end());
         let row = |(place, row): (Option<(f64, f64)>, &Row)| {
             let entry = ledger.entry(row.event);
-            let mut names = || (region_places.of(row.region), unit_type_places.of(row.unit_type), place);
+            let mut names = || StoredNames {
+                region: region_places.of(row.region),
+                unit_type: unit_type_places.of(row.unit_type),
+                place,
+            };
             StoredRow {
                 event_id: entry.event_id,
                 dispatch: dispatch_places.of(entry.dispatch),
@@ -129,11 +140,11 @@ impl Snapshotted for Dispatches {
             let event = number
                 .ok_or_else(|| DecodeError::Malformed(format!("event {} is there more than once", row.event_id)))?;
             let (mut region, mut unit_type, mut place) = (0, 0, None);
-            if let Some((region_place, unit_type_place, of_row)) = row.closed {
+            if let Some(names) = &row.closed {
                 // What was beyond the limit bears the name for it already.
-                region = state.regions.take_as_it_is(&named(&stored.regions, region_place, "region")?);
-                unit_type = state.unit_types.take_as_it_is(&named(&stored.unit_types, unit_type_place, "unit type")?);
-                place = of_row;
+                region = state.regions.take_as_it_is(&named(&stored.regions, names.region, "region")?);
+                unit_type = state.unit_types.take_as_it_is(&named(&stored.unit_types, names.unit_type, "unit type")?);
+                place = names.place;
             }
             let row = Row {
                 at: row.at.as_micros(),
