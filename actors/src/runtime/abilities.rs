@@ -37,6 +37,17 @@ pub(super) struct Follows<A: Aggregate> {
 }
 
 impl<A: Aggregate> Follows<A> {
+    /// The streams that the follower called `id` reads, each once: a fixed one may have its id.
+    pub(super) fn streams(&self, id: &str) -> Vec<StreamId> {
+        let mut streams: Vec<StreamId> = Vec::with_capacity(self.sources.len());
+        for stream in self.sources.iter().map(|source| source.stream(id)) {
+            if !streams.contains(&stream) {
+                streams.push(stream);
+            }
+        }
+        streams
+    }
+
     /// Whether streams of that kind are followed by the entity with their id.
     pub(super) fn is_same_id(&self, kind: &str) -> bool {
         self.sources.iter().any(|source| matches!(source, Source::SameId(of) if of.as_str() == kind))
@@ -158,7 +169,7 @@ pub enum Source {
 
 impl Source {
     /// The stream that the follower called `id` reads.
-    pub(super) fn stream(self, id: &str) -> StreamId {
+    fn stream(self, id: &str) -> StreamId {
         let (kind, id) = match self {
             Source::SameId(kind) => (kind, id),
             Source::Stream(kind, id) => (kind, id),

@@ -1,7 +1,7 @@
 //! The entities of one kind: starting them on demand, sending them messages, taking them out of memory.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -59,6 +59,8 @@ struct Slot<A: Aggregate> {
     addr: Addr<Entity<A>>,
     gate: Arc<Gate>,
     holds: Arc<AtomicUsize>,
+    /// Whether a message that makes it look after itself is on its way: one is enough.
+    is_attended: Arc<AtomicBool>,
     used_at: Timestamp,
 }
 
@@ -225,6 +227,15 @@ impl<A: Aggregate> Entities<A> {
         prepared: Option<Box<Incarnation<A>>>,
         job: impl FnOnce(ReplyTo<R>) -> Job<A>,
     ) -> Result<Reply<R>, Error> {
+        self.post_with(stream, prepared, |_, to| job(to))
+    }
+
+    fn post_with<R>(
+        &self,
+        stream: StreamId,
+        prepared: Option<Box<Incarnation<A>>>,
+        job: impl FnOnce(&Slot<A>, ReplyTo<R>) -> Job<A>,
+    ) -> Result<Reply<R>, Error> {
         let in_system = self.runtime.enter()?;
         let (sender, reply) = reply_channel();
         let now = self.runtime.shared.clock.now();
@@ -238,7 +249,8 @@ impl<A: Aggregate> Entities<A> {
         slot.used_at = now;
         let in_entity = slot.gate.enter().map_err(|refused| refusal("the entity's queue", refused))?;
         // `do_send` passes over the mailbox's own bound; the gates are the bound, and they count until the reply.
-        slot.addr.do_send(job(ReplyTo { passes: Some([in_system, in_entity]), sender }));
+        let job = job(slot, ReplyTo { passes: Some([in_system, in_entity]), sender });
+        slot.addr.do_send(job);
         if is_new {
             live.oldest_first.push_back((now, stream));
             if live.slots.len() > self.runtime.shared.limits.entities_live_max {
@@ -258,7 +270,7 @@ impl<A: Aggregate> Entities<A> {
             holds: Arc::clone(&holds),
         });
         let gate = Gate::new(self.runtime.shared.limits.entity_messages_max);
-        Slot { addr, gate, holds, used_at: now }
+        Slot { addr, gate, holds, is_attended: Arc::default(), used_at: now }
     }
 
     /// Takes those out of memory that were used before `unused_since`, or as many as are too many.
@@ -429,9 +441,18 @@ impl Surveyed {
 
 impl<A: Aggregate> Port for Entities<A> {
     fn attend(&self, id: &str) -> bool {
-        let posted = stream_of::<A>(id).and_then(|stream| self.post_to(stream, None, Job::attend));
+        let Ok(stream) = stream_of::<A>(id) else { return true };
+        let is_attended = self.live().slots.get(&stream).map(|slot| Arc::clone(&slot.is_attended));
+        if is_attended.is_some_and(|is_attended| is_attended.load(Ordering::Acquire)) {
+            return true;
+        }
         // An entity that refuses notes by itself when it has to be looked after again.
-        posted.map(drop).is_ok()
+        self.post_with(stream, None, |slot, to| {
+            slot.is_attended.store(true, Ordering::Release);
+            Job::attend(Arc::clone(&slot.is_attended), to)
+        })
+        .map(drop)
+        .is_ok()
     }
 
     fn retire_idle(&self, now: Timestamp) {
@@ -455,7 +476,7 @@ impl<A: Aggregate> Port for Entities<A> {
             let ids = by_source.filter_map(|stream| stream_of::<A>(stream.id()).ok());
             let all: Vec<StreamId> = ids.chain(known.keys().map(|stream| (*stream).clone())).collect();
             for follower in all {
-                let is_behind = follows.sources.iter().map(|source| source.stream(follower.id())).any(|source| {
+                let is_behind = follows.streams(follower.id()).into_iter().any(|source| {
                     let read = known.get(&follower).and_then(|it| it.read.get(&source)).copied();
                     journal.stream_head(&source).is_some_and(|(head, _)| head > read.unwrap_or_default())
                 });

@@ -9,6 +9,7 @@ use ionveil_journal::{Origin, Outcome, Position, Written};
 use uuid::Uuid;
 
 use super::super::aggregate::{Aggregate, Caller, Command, Decision, Given, Query};
+use super::super::backoff;
 use super::super::notes::CommandAnswered;
 use super::{Entity, ReplyTo, Stage, refusal, unavailable};
 use crate::error::{Error, Invalid};
@@ -175,14 +176,14 @@ impl<A: Aggregate> Entity<A> {
             let error = Error::from(error);
             self.stage = Stage::Refusing { error: error.clone(), retry_at: Some(now) };
             if A::ABILITIES.need_attention() {
-                self.shared.attention.set_by(&self.stream, now);
+                let again_at = backoff::until(now, error.retry_after().unwrap_or(backoff::LONGEST));
+                self.shared.attention.set(&self.stream, Some(again_at));
             }
             if let Some(settled) = waiting.take() {
                 settled(Some(error));
             }
             return false;
         }
-        self.note_next_wake();
         self.hand_out_effects(ctx);
         true
     }
