@@ -26,6 +26,7 @@ pub struct Config {
     must_exist: bool,
     clock: Arc<dyn Clock>,
     limits: Limits,
+    has_background: bool,
 }
 
 impl Config {
@@ -36,7 +37,8 @@ impl Config {
 
     /// Keeps everything in memory; nothing is left when it is shut down.
     pub fn in_memory() -> Self {
-        Config { data_dir: None, must_exist: false, clock: Arc::new(SystemClock), limits: Limits::default() }
+        let clock = Arc::new(SystemClock);
+        Config { data_dir: None, must_exist: false, clock, limits: Limits::default(), has_background: true }
     }
 
     /// Opens what is there and never creates anything: `not_found` where no journal is.
@@ -50,6 +52,13 @@ impl Config {
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// Does nothing by itself: no timer, no delivery, nothing but what it is asked and told. For a command that comes and goes.
+    #[must_use]
+    pub fn without_background(mut self) -> Self {
+        self.has_background = false;
         self
     }
 
@@ -107,6 +116,10 @@ impl IonVeil {
         let runtime = Runtime::start(shared, config.clock, config.limits)
             .map_err(|source| Error::Io { doing: "starting the actor threads".into(), source })?;
         let dispatches = Registry::new(&runtime);
+        if config.has_background {
+            // What is due is found out meanwhile; a failure of that is logged where it happens.
+            drop(runtime.start_background());
+        }
         let ending = Arc::new(Ending { runtime: Arc::clone(&runtime), journal, drained: Mutex::new(None) });
         let inner = Arc::new(Inner { runtime, dispatches, ending });
         Ok(IonVeil { inner, caller: Caller::default() })
