@@ -210,7 +210,7 @@ impl<A: Aggregate> Entities<A> {
     }
 
     fn post<R>(&self, id: &str, job: impl FnOnce(ReplyTo<R>) -> Job<A>) -> Reply<R> {
-        match stream_of::<A>(id).and_then(|stream| self.post_to(stream, None, job)) {
+        match self.post_to(&format!("{}/{id}", A::KIND.as_str()), None, |_, to| job(to)) {
             Ok(reply) => reply,
             Err(refused) => {
                 if let Error::Overloaded { .. } = refused {
@@ -221,18 +221,10 @@ impl<A: Aggregate> Entities<A> {
         }
     }
 
+    /// Looks for the entity by the text of its address: who lives has one that is well-formed.
     fn post_to<R>(
         &self,
-        stream: StreamId,
-        prepared: Option<Box<Incarnation<A>>>,
-        job: impl FnOnce(ReplyTo<R>) -> Job<A>,
-    ) -> Result<Reply<R>, Error> {
-        self.post_with(stream, prepared, |_, to| job(to))
-    }
-
-    fn post_with<R>(
-        &self,
-        stream: StreamId,
+        address: &str,
         prepared: Option<Box<Incarnation<A>>>,
         job: impl FnOnce(&Slot<A>, ReplyTo<R>) -> Job<A>,
     ) -> Result<Reply<R>, Error> {
@@ -240,22 +232,22 @@ impl<A: Aggregate> Entities<A> {
         let (sender, reply) = reply_channel();
         let now = self.runtime.shared.clock.now();
         let mut live = self.live();
-        let mut is_new = false;
-        if live.slots.get(&stream).is_none_or(|slot| !slot.addr.connected()) {
+        if live.slots.get(address).is_none_or(|slot| !slot.addr.connected()) {
+            let stream: StreamId = address.parse()?;
             let slot = self.started(stream.clone(), prepared, now);
-            is_new = live.slots.insert(stream.clone(), slot).is_none();
+            if live.slots.insert(stream.clone(), slot).is_none() {
+                live.oldest_first.push_back((now, stream));
+            }
         }
-        let slot = live.slots.get_mut(&stream).expect("it was put there if it was not");
+        let is_too_many = live.slots.len() > self.runtime.shared.limits.entities_live_max;
+        let slot = live.slots.get_mut(address).expect("it was put there if it was not");
         slot.used_at = now;
         let in_entity = slot.gate.enter().map_err(|refused| refusal("the entity's queue", refused))?;
         // `do_send` passes over the mailbox's own bound; the gates are the bound, and they count until the reply.
         let job = job(slot, ReplyTo { passes: Some([in_system, in_entity]), sender });
         slot.addr.do_send(job);
-        if is_new {
-            live.oldest_first.push_back((now, stream));
-            if live.slots.len() > self.runtime.shared.limits.entities_live_max {
-                self.retire(&mut live, LEAVING_PER_MESSAGE, None);
-            }
+        if is_too_many {
+            self.retire(&mut live, LEAVING_PER_MESSAGE, None);
         }
         Ok(reply)
     }
@@ -395,7 +387,8 @@ impl<A: Aggregate> Entities<A> {
             for (stream, recovered) in recovered.by_ref().take(WOKEN_AT_A_TIME) {
                 match recovered {
                     Ok(incarnation) => {
-                        replies.push(self.post_to(stream, Some(Box::new(incarnation)), Job::start));
+                        let prepared = Some(Box::new(incarnation));
+                        replies.push(self.post_to(stream.as_str(), prepared, |_, to| Job::start(to)));
                     }
                     Err(error) => {
                         self.runtime.shared.quarantine(&stream, &error);
@@ -441,13 +434,13 @@ impl Surveyed {
 
 impl<A: Aggregate> Port for Entities<A> {
     fn attend(&self, id: &str) -> bool {
-        let Ok(stream) = stream_of::<A>(id) else { return true };
-        let is_attended = self.live().slots.get(&stream).map(|slot| Arc::clone(&slot.is_attended));
+        let address = format!("{}/{id}", A::KIND.as_str());
+        let is_attended = self.live().slots.get(address.as_str()).map(|slot| Arc::clone(&slot.is_attended));
         if is_attended.is_some_and(|is_attended| is_attended.load(Ordering::Acquire)) {
             return true;
         }
         // An entity that refuses notes by itself when it has to be looked after again.
-        self.post_with(stream, None, |slot, to| {
+        self.post_to(&address, None, |slot, to| {
             slot.is_attended.store(true, Ordering::Release);
             Job::attend(Arc::clone(&slot.is_attended), to)
         })

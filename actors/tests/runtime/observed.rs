@@ -31,6 +31,7 @@ fn commits_groups_and_latency_are_counted() {
     for reply in more {
         assert!(wait(reply).is_ok());
     }
+    until("the signal too", || world.runtime.metrics().messages_under_way == 0);
     let metrics = world.runtime.metrics();
     assert_eq!((metrics.commits, metrics.events, metrics.groups), (10, 19, 2));
     assert!((metrics.events_per_group() - 9.5).abs() < 1e-9);
