@@ -24,16 +24,19 @@ pub(super) struct Snapshots<A> {
     pub(super) decode: fn(&[u8]) -> Result<A, DecodeError>,
 }
 
+type OnWake<A> = fn(&A, &Given) -> Result<Vec<<A as Aggregate>::Event>, Error>;
+type OnRecord<A> = fn(&A, &OwnedRecord, &Given) -> Result<Vec<<A as Aggregate>::Event>, Corrupt>;
+
 /// The methods of [`Timed`].
 pub(super) struct Timers<A: Aggregate> {
     pub(super) next_wake: fn(&A) -> Option<Timestamp>,
-    pub(super) on_wake: fn(&A, &Given) -> Result<Vec<A::Event>, Error>,
+    pub(super) on_wake: OnWake<A>,
 }
 
 /// The methods of [`Follower`].
 pub(super) struct Follows<A: Aggregate> {
     pub(super) sources: &'static [Source],
-    pub(super) on_record: fn(&A, &OwnedRecord, &Given) -> Result<Vec<A::Event>, Corrupt>,
+    pub(super) on_record: OnRecord<A>,
 }
 
 impl<A: Aggregate> Follows<A> {
