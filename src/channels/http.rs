@@ -78,9 +78,8 @@ impl Client {
 
     /// Sends one request and tells what its answer means.
     pub(super) fn send(&self, mut request: Request<Vec<u8>>) -> Answer {
-        if let Ok(value) = HeaderValue::from_str(concat!("IonVeil/", env!("CARGO_PKG_VERSION"))) {
-            request.headers_mut().insert(header::USER_AGENT, value);
-        }
+        let us = HeaderValue::from_static(concat!("IonVeil/", env!("CARGO_PKG_VERSION")));
+        request.headers_mut().entry(header::USER_AGENT).or_insert(us);
         let outcome =
             if request.body().is_empty() { self.agent.run(request.map(|_| ())) } else { self.agent.run(request) };
         match outcome {

@@ -272,6 +272,24 @@ fn nothing_is_said_to_a_server_that_does_not_encrypt_or_is_a_stranger() {
     }
 }
 
+/// Somebody in between puts plain answers behind the one to STARTTLS and then lets nothing through any more. A client that
+/// kept them would take them for what the server says in secret, and a mail that went nowhere for delivered.
+#[test]
+fn nothing_that_was_said_in_the_open_counts_once_a_session_is_encrypted() {
+    let identity = identity(&["127.0.0.1"]);
+    let injected =
+        "220 go ahead\r\n250-loopback\r\n250 8BITMIME\r\n250 ok\r\n250 ok\r\n354 go on\r\n250 queued\r\n221 bye";
+    let behaviour = Behaviour {
+        tls: Some((Tls::Starttls, Arc::clone(&identity.server))),
+        answers: vec![("STARTTLS", Reply::Line(injected)), ("MAIL", Reply::Stall)],
+        ..Behaviour::default()
+    };
+    let server = Server::start(vec![behaviour]);
+    let more = format!("tls = \"starttls\"\nca_file = {:?}\nlimits = {{ total_seconds = 3 }}", identity.ca_file);
+    assert_retry(&email(&server, &more).send(&message()), "did not prove who it is");
+    assert!(server.has_no_mail());
+}
+
 #[test]
 fn a_password_that_is_not_taken_is_final_and_one_that_cannot_be_checked_is_not() {
     let identity = identity(&["127.0.0.1"]);
