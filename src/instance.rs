@@ -12,7 +12,7 @@ use ionveil_journal::{Journal, LocalJournal};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::api::{Audit, DispatchAggregator, GeographicBreakdown, SYSTEM};
+use crate::api::{Audit, DispatchAggregator, FieldPerformance, GeographicBreakdown, SYSTEM};
 use crate::error::Error;
 
 /// How long the last handle, when it is dropped, waits for what is under way.
@@ -122,7 +122,8 @@ impl IonVeil {
         if principal == SYSTEM {
             return Err(Invalid::new("principal", principal, "any name but that of the system itself").into());
         }
-        let caller = Caller { principal: Some(principal.into()), correlation_id: Some(Uuid::now_v7()) };
+        let correlation_id = Some(Uuid::now_v7());
+        let caller = Caller { principal: Some(principal.into()), correlation_id, ..Caller::default() };
         Ok(IonVeil { inner: Arc::clone(&self.inner), caller })
     }
 
@@ -134,6 +135,11 @@ impl IonVeil {
     /// Dispatch analytics: where things happen.
     pub fn geographic_breakdown(&self) -> GeographicBreakdown {
         GeographicBreakdown::new(self)
+    }
+
+    /// Dispatch analytics: compliance with response standards, and how busy units are.
+    pub fn field_performance(&self) -> FieldPerformance {
+        FieldPerformance::new(self)
     }
 
     /// The entities behind dispatch analytics, one per org, for hosts that send the messages of [`crate::dispatch`]

@@ -25,6 +25,8 @@
 
 pub mod blocking;
 pub mod channels;
+pub mod export;
+pub mod field;
 pub mod ingest;
 
 mod api;
@@ -33,8 +35,8 @@ mod error;
 mod instance;
 
 pub use api::{
-    Audit, AuditEntry, AuditFilter, DispatchAggregator, GeographicBreakdown, IngestStream, Ingested, JournalHead,
-    JournalStat, Settled, StreamEntry, Verification, verify_data,
+    Audit, AuditEntry, AuditFilter, DispatchAggregator, FieldPerformance, GeographicBreakdown, IngestStream, Ingested,
+    JournalHead, JournalStat, Settled, Span, StreamEntry, Verification, verify_data,
 };
 pub use contracts::{ServiceContract, ServiceRegistry};
 pub use error::Error;

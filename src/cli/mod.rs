@@ -1,8 +1,10 @@
 //! What stands on the command line, and which file does it. Built on the library's public face, on nothing below it.
 
 mod audit;
+mod compliance;
 mod contracts;
 mod demo;
+mod export;
 mod failure;
 mod ingest;
 mod journal;
@@ -12,7 +14,9 @@ mod place;
 mod progress;
 mod regions;
 mod snapshot;
+mod standards;
 mod time;
+mod utilisation;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -58,6 +62,18 @@ enum Command {
     Snapshot(snapshot::Args),
     /// A summary of an org's dispatches per region.
     Regions(regions::Args),
+    /// How an org's responses compare with a published standard.
+    Compliance(compliance::Args),
+    /// The share of their hours that an org's units spend on calls.
+    Utilisation(utilisation::Args),
+    /// The response standards that `compliance` knows.
+    Standards(standards::Args),
+    /// Metrics and snapshots in the forms of other tools: CSV, JSON Lines, Parquet, OpenMetrics.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  ionveil export metrics --org sffd --metric response_time --window 1h --agg p90 --start -7d --format csv"
+    )]
+    Export(export::Command),
     /// Look at the journal, read it, verify it.
     #[command(subcommand, after_help = "Example:\n  ionveil journal verify && ionveil --json journal stat")]
     Journal(journal::Command),
@@ -99,6 +115,10 @@ fn run(command: Command, place: &place::Place, output: &mut Output) -> Result<Ex
         Command::Metric(args) => metric::run(&args, place, output),
         Command::Snapshot(args) => snapshot::run(&args, place, output),
         Command::Regions(args) => regions::run(&args, place, output),
+        Command::Compliance(args) => compliance::run(&args, place, output),
+        Command::Utilisation(args) => utilisation::run(&args, place, output),
+        Command::Standards(standards::Args {}) => standards::run(output),
+        Command::Export(command) => export::run(&command, place, output),
         Command::Journal(command) => journal::run(&command, place, output),
         Command::Audit(args) => audit::run(&args, place, output),
         Command::Contracts(contracts::Args {}) => contracts::run(output),
