@@ -178,3 +178,21 @@ fn a_template_that_fails_on_an_alert_gives_way_to_the_default() {
     assert_eq!(radio.send(&sent), Delivery::Delivered);
     assert_eq!(server.request().json()["text"], "CRITICAL Raised sffd: incident i-1 is late");
 }
+
+#[test]
+fn a_body_that_is_json_no_more_for_an_alert_gives_way_to_the_default() {
+    let server = Server::start(vec![answer("200 OK", &[])]);
+    let config = format!(
+        "[channels.radio]\nurl = {:?}\n{}\n[channels.radio.templates]\n\
+         body = '{{\"times\": {{% if alert.occurrences > 5 %}}many{{% else %}}{{{{ alert.occurrences }}}}{{% endif %}}}}'",
+        server.url(),
+        server.allowed()
+    );
+    let radio = channel(Channel::Radio, &config);
+    let mut sent = message();
+    assert_eq!(radio.send(&sent), Delivery::Delivered);
+    assert_eq!(server.request().json(), json!({ "times": 1 }));
+    sent.alert["occurrences"] = json!(6);
+    assert_eq!(radio.send(&sent), Delivery::Delivered);
+    assert_eq!(server.request().json()["text"], "CRITICAL Raised sffd: incident i-1 is late");
+}
