@@ -51,6 +51,41 @@ fn a_mail_says_what_happened_and_which_message_it_is() {
 }
 
 #[test]
+fn a_mail_in_words() {
+    let preview = email(&server(&[]), "").preview(&message());
+    let text = preview.split("<!doctype").next().expect("a text").trim_end();
+    let expected = "To: ops@example.org
+Subject: [CRITICAL] Raised: incident i-1 is late (sffd)
+
+Raised: incident i-1 is late
+
+5.00 of 5 minutes had passed
+
+Organisation:  sffd
+Incident:      i-1
+Severity:      critical
+Status:        open
+Level:         1 (operator)
+Raised:        2026-01-31T08:15:00Z
+Rule:          sla-breach, version 3
+Alert:         0198c0de-0000-5000-8000-000000000001
+
+Please acknowledge it.";
+    assert_eq!(text, expected);
+}
+
+/// Where the outbox sends from.
+#[test]
+fn sending_works_on_the_blocking_pool_of_a_runtime() {
+    let server = server(&[]);
+    let email = email(&server, "");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let sent = runtime.block_on(async move { tokio::task::spawn_blocking(move || email.send(&message())).await });
+    assert_eq!(sent.expect("no panic"), Delivery::Delivered);
+    server.taken();
+}
+
+#[test]
 fn an_alert_cannot_write_headers_or_commands() {
     let server = server(&[]);
     let email = email(&server, "");
