@@ -24,6 +24,7 @@
 //! ```
 
 pub mod blocking;
+pub mod channels;
 pub mod export;
 pub mod field;
 pub mod ingest;

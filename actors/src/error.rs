@@ -88,6 +88,12 @@ pub enum Error {
         /// The id that leads nowhere.
         id: String,
     },
+    /// The input is fine, but not in the present state. Nothing was changed.
+    #[error("{reason}")]
+    Conflict {
+        /// What is in the way.
+        reason: String,
+    },
     /// A queue is full; nothing was done. Try again after the time given.
     #[error("{queue} is full ({len_max} waiting), try again in {} ms", retry_after.as_millis())]
     Overloaded {
@@ -106,6 +112,8 @@ pub enum Error {
         reason: String,
         /// Whether it is certain that nothing was changed.
         outcome_known: bool,
+        /// When to try again, if it is known to be of use: a hint, not a promise.
+        retry_after: Option<Duration>,
     },
     /// An entity cannot be rebuilt from its stream; it refuses everything until the stream is mended.
     #[error("stream {stream} cannot be replayed past sequence {sequence}: {cause}")]
@@ -122,12 +130,26 @@ pub enum Error {
     Journal(#[from] journal::Error),
 }
 
+/// What a caller who finds the journal's queue full is told to wait.
+const JOURNAL_RETRY_AFTER: Duration = Duration::from_millis(100);
+
 impl Error {
+    /// How long to wait before the same call is tried again, where that is of any use.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Error::Overloaded { retry_after, .. } => Some(*retry_after),
+            Error::Unavailable { retry_after, .. } => *retry_after,
+            Error::Journal(journal) if journal.kind() == journal::Kind::Overloaded => Some(JOURNAL_RETRY_AFTER),
+            _ => None,
+        }
+    }
+
     /// The kind, for programs.
     pub fn kind(&self) -> Kind {
         match self {
             Error::Invalid(_) => Kind::Invalid,
             Error::NotFound { .. } => Kind::NotFound,
+            Error::Conflict { .. } => Kind::Conflict,
             Error::Overloaded { .. } => Kind::Overloaded,
             Error::Unavailable { .. } => Kind::Unavailable,
             Error::Corrupt { .. } => Kind::Corrupt,
@@ -158,12 +180,17 @@ mod tests {
         for (error, kind, text) in [
             (Invalid::new("severity", 6, "1 to 5").into(), "invalid", "severity is 6, allowed: 1 to 5"),
             (Error::NotFound { what: "stream", id: "a".into() }, "not_found", "stream a does not exist"),
+            (Error::Conflict { reason: "it is resolved".into() }, "conflict", "it is resolved"),
             (
                 Error::Overloaded { queue: "the queue", len_max: 3, retry_after: duration },
                 "overloaded",
                 "the queue is full (3 waiting), try again in 250 ms",
             ),
-            (Error::Unavailable { reason: "closing".into(), outcome_known: true }, "unavailable", "closing"),
+            (
+                Error::Unavailable { reason: "closing".into(), outcome_known: true, retry_after: None },
+                "unavailable",
+                "closing",
+            ),
             (
                 Error::Corrupt { stream: "a/b".into(), sequence: 7, cause: "why".into() },
                 "corrupt",

@@ -9,4 +9,6 @@ pub mod catalogue;
 pub mod dispatch;
 pub mod domain;
 pub mod error;
+pub mod escalation;
+pub mod rules;
 pub mod runtime;
