@@ -29,10 +29,11 @@ pub mod ingest;
 mod api;
 mod error;
 mod instance;
+mod simulation_pool;
 
 pub use api::{
     Audit, AuditEntry, AuditFilter, DispatchAggregator, GeographicBreakdown, IngestStream, Ingested, JournalHead,
-    JournalStat, Settled, StreamEntry, Verification, verify_data,
+    JournalStat, PolicyEngine, PolicySimulator, Settled, SimulationRequest, StreamEntry, Verification, verify_data,
 };
 pub use error::Error;
 pub use instance::{Config, IonVeil};
@@ -46,5 +47,11 @@ pub use ionveil_actors::dispatch::DispatchEvent;
 /// Values that several services share.
 pub use ionveil_actors::domain;
 pub use ionveil_actors::error::{Error as ServiceError, Invalid, Kind};
+/// Live policies' messages and answers, and the state machine itself.
+pub use ionveil_actors::policy;
+pub use ionveil_actors::policy::{PolicyScenario, ScenarioBuilder};
 /// The runtime underneath: clocks, limits, registries, for hosts that send messages themselves.
 pub use ionveil_actors::runtime;
+/// Simulations: patterns, runs, comparison, and the messages and answers behind them.
+pub use ionveil_actors::simulation;
+pub use ionveil_actors::simulation::{FailurePattern, FailurePatternGenerator, SimulationResult, SimulationStatus};

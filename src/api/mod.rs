@@ -4,9 +4,14 @@ mod audit;
 mod dispatch_aggregator;
 mod geographic_breakdown;
 mod ingest_stream;
+mod policy_engine;
+mod policy_simulator;
 
 pub(crate) use audit::SYSTEM;
 pub use audit::{Audit, AuditEntry, AuditFilter, JournalHead, JournalStat, StreamEntry, Verification, verify_data};
 pub use dispatch_aggregator::{DispatchAggregator, Ingested};
 pub use geographic_breakdown::GeographicBreakdown;
 pub use ingest_stream::{IngestStream, Settled};
+pub use policy_engine::PolicyEngine;
+pub(crate) use policy_simulator::resume_interrupted;
+pub use policy_simulator::{PolicySimulator, SimulationRequest};

@@ -1,17 +1,23 @@
 //! What stands on the command line, and which file does it. Built on the library's public face, on nothing below it.
 
 mod audit;
+mod compare;
 mod demo;
 mod failure;
 mod ingest;
 mod journal;
 mod metric;
 mod output;
+mod pattern;
 mod place;
+mod policy;
 mod progress;
 mod regions;
+mod simulate;
 mod snapshot;
+mod sweep;
 mod time;
+mod timeline;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -57,6 +63,22 @@ enum Command {
     Snapshot(snapshot::Args),
     /// A summary of an org's dispatches per region.
     Regions(regions::Args),
+    /// Try a policy against a failure pattern.
+    Simulate(simulate::Args),
+    /// A failure pattern, from a file or made by rule.
+    Pattern(pattern::Args),
+    /// Try several policies against the same pattern.
+    Compare(compare::CompareArgs),
+    /// Try several policies and recommend one, with reasons.
+    Recommend(compare::RecommendArgs),
+    /// Try every combination of thresholds.
+    Sweep(sweep::Args),
+    /// Look at the live policy of an org, feed it, move it.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  ionveil policy record --org sffd failure --count 3 && ionveil policy show --org sffd"
+    )]
+    Policy(policy::Command),
     /// Look at the journal, read it, verify it.
     #[command(subcommand, after_help = "Example:\n  ionveil journal verify && ionveil --json journal stat")]
     Journal(journal::Command),
@@ -96,6 +118,12 @@ fn run(command: Command, place: &place::Place, output: &mut Output) -> Result<Ex
         Command::Metric(args) => metric::run(&args, place, output),
         Command::Snapshot(args) => snapshot::run(&args, place, output),
         Command::Regions(args) => regions::run(&args, place, output),
+        Command::Simulate(args) => simulate::run(&args, place, output),
+        Command::Pattern(args) => pattern::run(&args, output),
+        Command::Compare(args) => compare::run_compare(&args, place, output),
+        Command::Recommend(args) => compare::run_recommend(&args, place, output),
+        Command::Sweep(args) => sweep::run(&args, output),
+        Command::Policy(command) => policy::run(&command, place, output),
         Command::Journal(command) => journal::run(&command, place, output),
         Command::Audit(args) => audit::run(&args, place, output),
         Command::Completions(args) => {

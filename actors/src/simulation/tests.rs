@@ -1,0 +1,1 @@
+//! Given, when, then for simulations; the rules of the simulator as tables.
