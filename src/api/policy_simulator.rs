@@ -4,16 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use ionveil_actors::domain::{Timestamp, check_id};
+use ionveil_actors::domain::{OrgId, Timestamp, check_id};
 use ionveil_actors::error::{Error as ServiceError, Invalid};
-use ionveil_actors::policy::PolicyScenario;
-use ionveil_actors::runtime::{Aggregate, Caller, Reply};
+use ionveil_actors::policy::{self, OrgPolicy, PolicyScenario};
+use ionveil_actors::runtime::{Aggregate, Caller, Event as _, Reply};
 use ionveil_actors::simulation::{
-    Cancel, CancelSimulation, CreateSimulation, DURATION_SECONDS_DEFAULT, EnqueueSimulation, Enqueued, Event,
-    FailurePattern, GenerateError, GetSimulation, GetSimulationStatus, PatternSource, Recommendation, Simulation,
-    SimulationResult, SimulationStatus, Stage, Weights, recommend,
+    BurstFit, Cancel, CancelSimulation, Counterfactual, CounterfactualReport, CreateSimulation,
+    DURATION_SECONDS_DEFAULT, EnqueueSimulation, Enqueued, Event, FailurePattern, GenerateError, GetSimulation,
+    GetSimulationStatus, MonteCarlo, MonteCarloReport, Offset, PATTERN_EVENTS_MAX, PatternSource, PreparedPattern,
+    Recommendation, Simulation, SimulationResult, SimulationStatus, Stage, SweepEntry, SweepGrid, Weights,
+    check_duration, fit, monte_carlo, recommend, sweep,
 };
-use ionveil_journal::{Journal, Sequence};
+use ionveil_journal::{Journal, Sequence, StreamId};
 use pollster::block_on;
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -111,7 +113,7 @@ impl PolicySimulator {
         let (ticket, enqueued) = pool.ticket(|| simulations.tell(&id, enqueue, caller.clone()));
         self.ionveil.inner.runtime.run_blocking(move || match block_on(enqueued)? {
             Enqueued::Finished(input, result) => {
-                let pattern = pattern_of(input.pattern(&Cancel::default()))?;
+                let pattern = input.pattern(&Cancel::default()).map_err(refusal)?;
                 Ok(Ok(result.to_result(&id, &input, Arc::new(pattern))))
             }
             Enqueued::Waiting => {
@@ -157,7 +159,7 @@ impl PolicySimulator {
                     SimulationResult::unfinished(id, scenario, pattern, SimulationStatus::Cancelled, None)
                 }
                 Stage::Finished(result) => {
-                    let pattern = pattern_of(input.pattern(&Cancel::default()))?;
+                    let pattern = input.pattern(&Cancel::default()).map_err(refusal)?;
                     result.to_result(&id, &input, Arc::new(pattern))
                 }
             };
@@ -245,7 +247,7 @@ impl PolicySimulator {
                 Ok(pattern)
             }
             PatternSource::Generated(generator) => {
-                let generate = move || pattern_of(generator.generate(&Cancel::default()));
+                let generate = move || generator.generate(&Cancel::default()).map_err(refusal);
                 Ok(Arc::new(self.ionveil.inner.runtime.run_blocking(generate).await?))
             }
         }
@@ -264,19 +266,188 @@ impl PolicySimulator {
     }
 }
 
+impl PolicySimulator {
+    /// Tries every combination of thresholds on a pattern, on all cores. With `holdout`, a share of the time above 0 and
+    /// below 1, combinations are judged on the first part only, and each also says how it does on the last part.
+    ///
+    /// # Errors
+    /// `invalid` when the grid, the pattern, the duration or the share is.
+    pub async fn sweep(
+        &self,
+        grid: SweepGrid,
+        pattern: impl Into<PatternSource>,
+        duration_seconds: u64,
+        holdout: Option<f64>,
+        weights: Weights,
+    ) -> Result<Vec<SweepEntry>, Error> {
+        grid.scenarios()?;
+        check_duration(duration_seconds)?;
+        let split_at = holdout.map(|share| holdout_second(share, duration_seconds)).transpose()?;
+        let pattern = self.generated(pattern.into()).await?;
+        let cancel = Cancel::default();
+        let _dropped = CancelOnDrop(cancel.clone());
+        let work = move || {
+            let computed = || {
+                let prepared = PreparedPattern::new(&pattern.events, duration_seconds, &cancel)?;
+                let (chosen_on, held_out) = match split_at.map(|second| prepared.split(second)) {
+                    Some((first, last)) => (first, Some(last)),
+                    None => (prepared, None),
+                };
+                Ok::<_, GenerateError>(sweep(&grid, &chosen_on, held_out.as_ref(), &weights, &cancel)??)
+            };
+            computed().map_err(refusal)
+        };
+        Ok(self.ionveil.inner.runtime.run_blocking(work).await?)
+    }
+
+    /// Tries scenarios on many random patterns, on all cores; see [`monte_carlo`].
+    ///
+    /// # Errors
+    /// `invalid` when what is asked for is.
+    pub async fn monte_carlo(&self, asked: MonteCarlo) -> Result<MonteCarloReport, Error> {
+        let cancel = Cancel::default();
+        let _dropped = CancelOnDrop(cancel.clone());
+        let work = move || monte_carlo(&asked, &cancel).map_err(refusal);
+        Ok(self.ionveil.inner.runtime.run_blocking(work).await?)
+    }
+
+    /// Estimates how bursty a pattern is, so that random patterns can be made that resemble it; see [`fit`].
+    ///
+    /// # Errors
+    /// `invalid` when the pattern has no event.
+    pub async fn fit(&self, pattern: impl Into<PatternSource>) -> Result<BurstFit, Error> {
+        let pattern = self.generated(pattern.into()).await?;
+        Ok(self.ionveil.inner.runtime.run_blocking(move || Ok(fit(&pattern)?)).await?)
+    }
+
+    /// What an org recorded, as a pattern: offsets count from the first outcome in `[from, to)`.
+    ///
+    /// # Errors
+    /// `invalid` when there are more outcomes than a pattern may hold.
+    pub async fn recorded_pattern(
+        &self,
+        org: &OrgId,
+        from: Option<Timestamp>,
+        to: Option<Timestamp>,
+    ) -> Result<FailurePattern, Error> {
+        let mut events: Vec<(Offset, bool)> = Vec::new();
+        let mut start = None;
+        let journal = Arc::clone(self.ionveil.inner.runtime.journal());
+        let org = org.clone();
+        let work = move || {
+            let mut refused = None;
+            read_policy(journal.as_ref(), &org, &mut |_, event| {
+                let policy::Event::Recorded(event) = event else { return true };
+                for (at, is_success) in event.outcomes.outcomes() {
+                    if from.is_some_and(|from| at < from.as_micros()) {
+                        continue;
+                    }
+                    if to.is_some_and(|to| at >= to.as_micros()) {
+                        return false;
+                    }
+                    if events.len() == PATTERN_EVENTS_MAX {
+                        let allowed = format!("at most {PATTERN_EVENTS_MAX} outcomes");
+                        refused = Some(Invalid::new("from", "a span with more", allowed));
+                        return false;
+                    }
+                    let start = *start.get_or_insert(at);
+                    events.push((Offset::from_micros(at - start).unwrap_or(Offset::MAX), is_success));
+                }
+                true
+            })?;
+            match refused {
+                Some(invalid) => Err(invalid.into()),
+                None => Ok(FailurePattern {
+                    pattern_id: org.to_string(),
+                    description: format!("{} outcomes that {org} recorded", events.len()),
+                    events,
+                }),
+            }
+        };
+        Ok(self.ionveil.inner.runtime.run_blocking(work).await?)
+    }
+
+    /// What a proposed policy would have done with the outcomes that an org really recorded in `[from, to)`; without bounds,
+    /// with all of them. See [`Counterfactual`].
+    ///
+    /// # Errors
+    /// `invalid` when the scenario is, or `from` is not before `to`.
+    pub async fn counterfactual(
+        &self,
+        org: &OrgId,
+        scenario: &PolicyScenario,
+        from: Option<Timestamp>,
+        to: Option<Timestamp>,
+    ) -> Result<CounterfactualReport, Error> {
+        let mut replay = Counterfactual::new(scenario, from, to)?;
+        let journal = Arc::clone(self.ionveil.inner.runtime.journal());
+        let org = org.clone();
+        let work = move || {
+            read_policy(journal.as_ref(), &org, &mut |position, event| replay.take(position, event))?;
+            Ok(replay.finish())
+        };
+        Ok(self.ionveil.inner.runtime.run_blocking(work).await?)
+    }
+}
+
+/// The first second of the part that is held out.
+fn holdout_second(share: f64, duration_seconds: u64) -> Result<u64, Invalid> {
+    let second = (duration_seconds as f64 * (1.0 - share)).round();
+    if share > 0.0 && share < 1.0 && second >= 1.0 && second < duration_seconds as f64 {
+        return Ok(second as u64);
+    }
+    Err(Invalid::new("holdout", share, "above 0 and below 1, so that each part has a second at least"))
+}
+
+/// Shows an org's policy events, in order, until told to stop.
+fn read_policy(
+    journal: &dyn Journal,
+    org: &OrgId,
+    visit: &mut dyn FnMut(u64, &policy::Event) -> bool,
+) -> Result<(), ServiceError> {
+    let stream = StreamId::new(OrgPolicy::KIND, org.as_str())?;
+    let mut corrupt = None;
+    journal.read_stream(&stream, Sequence::FIRST, Sequence::MAX, &mut |record| match policy::Event::decode(
+        record.event_type,
+        record.version,
+        record.codec,
+        record.payload,
+    ) {
+        Ok(event) if visit(record.position.get(), &event) => ControlFlow::Continue(()),
+        Ok(_) => ControlFlow::Break(()),
+        Err(error) => {
+            let (stream, sequence) = (stream.to_string(), record.sequence.get());
+            corrupt = Some(ServiceError::Corrupt { stream, sequence, cause: error.to_string() });
+            ControlFlow::Break(())
+        }
+    })?;
+    corrupt.map_or(Ok(()), Err)
+}
+
+/// Stops long computing when nobody waits for it any more.
+struct CancelOnDrop(Cancel);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+fn refusal(error: GenerateError) -> ServiceError {
+    match error {
+        GenerateError::Invalid(invalid) => invalid.into(),
+        GenerateError::Cancelled(_) => {
+            ServiceError::Unavailable { reason: "nobody waits for it any more".into(), outcome_known: true }
+        }
+    }
+}
+
 /// An id that cannot be one is one that does not exist.
 fn known(id: &str) -> Result<&str, Error> {
     match check_id("simulation_id", id) {
         Ok(()) => Ok(id),
         Err(_) => Err(ServiceError::NotFound { what: "simulation", id: id.to_owned() }.into()),
     }
-}
-
-fn pattern_of(generated: Result<FailurePattern, GenerateError>) -> Result<FailurePattern, ServiceError> {
-    generated.map_err(|error| match error {
-        GenerateError::Invalid(invalid) => invalid.into(),
-        GenerateError::Cancelled(_) => unreachable!("nobody has the flag"),
-    })
 }
 
 /// Takes up the simulations that were asked for and not finished: those that were running first, then in the order in which

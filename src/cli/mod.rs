@@ -2,11 +2,14 @@
 
 mod audit;
 mod compare;
+mod counterfactual;
 mod demo;
 mod failure;
+mod fit;
 mod ingest;
 mod journal;
 mod metric;
+mod montecarlo;
 mod output;
 mod pattern;
 mod place;
@@ -73,6 +76,12 @@ enum Command {
     Recommend(compare::RecommendArgs),
     /// Try every combination of thresholds.
     Sweep(sweep::Args),
+    /// Try policies against many random patterns.
+    Montecarlo(montecarlo::Args),
+    /// Estimate how bursty recorded failures are.
+    Fit(fit::Args),
+    /// What a policy would have done with the outcomes that an org recorded.
+    Counterfactual(counterfactual::Args),
     /// Look at the live policy of an org, feed it, move it.
     #[command(
         subcommand,
@@ -123,6 +132,9 @@ fn run(command: Command, place: &place::Place, output: &mut Output) -> Result<Ex
         Command::Compare(args) => compare::run_compare(&args, place, output),
         Command::Recommend(args) => compare::run_recommend(&args, place, output),
         Command::Sweep(args) => sweep::run(&args, output),
+        Command::Montecarlo(args) => montecarlo::run(&args, output),
+        Command::Fit(args) => fit::run(&args, place, output),
+        Command::Counterfactual(args) => counterfactual::run(&args, place, output),
         Command::Policy(command) => policy::run(&command, place, output),
         Command::Journal(command) => journal::run(&command, place, output),
         Command::Audit(args) => audit::run(&args, place, output),

@@ -158,7 +158,7 @@ fn open(args: &Org, place: &Place) -> Result<(OrgId, PolicyEngine), Failure> {
 }
 
 /// An instant as it is written; `latest` is just after the org's last outcome or change.
-pub(super) fn instant(engine: &PolicyEngine, org: &OrgId, field: &str, text: &str) -> Result<Timestamp, Failure> {
+fn instant(engine: &PolicyEngine, org: &OrgId, field: &str, text: &str) -> Result<Timestamp, Failure> {
     use ionveil::dispatch::Instant;
     use ionveil::runtime::{Clock, SystemClock};
     Ok(match time::parse(field, text)? {
@@ -166,6 +166,16 @@ pub(super) fn instant(engine: &PolicyEngine, org: &OrgId, field: &str, text: &st
         Instant::FromNow(micros) => SystemClock.now().saturating_add_micros(micros),
         Instant::Latest => block_on(engine.last_instant(org))?.unwrap_or(Timestamp::EPOCH).saturating_add_micros(1),
     })
+}
+
+/// As [`instant`], for an option that may be left out.
+pub(super) fn instant_optional(
+    engine: &PolicyEngine,
+    org: &OrgId,
+    field: &str,
+    text: Option<&str>,
+) -> Result<Option<Timestamp>, Failure> {
+    text.map(|text| instant(engine, org, field, text)).transpose()
 }
 
 fn import(engine: &PolicyEngine, org: &OrgId, pattern: &FailurePattern, start: &str) -> Result<PolicyView, Failure> {

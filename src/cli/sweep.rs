@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use ionveil::ingest::{Source, read_scenario};
 use ionveil::simulation::{
-    Cancel, DURATION_SECONDS_DEFAULT, DURATION_SECONDS_MAX, SweepEntry, SweepGrid, ThresholdRange, sweep,
+    Cancel, DURATION_SECONDS_DEFAULT, SweepEntry, SweepGrid, ThresholdRange, check_duration, sweep,
 };
 use ionveil::{Invalid, PolicyScenario};
 
@@ -73,14 +73,6 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure>
         sweep(&grid, &chosen_on, held_out.as_ref(), &weights, &Cancel::default())?.expect("nobody has the flag");
     output.document(&entries, |entries| for_people(entries))?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Checks how long a simulation lasts.
-pub(super) fn check_duration(seconds: u64) -> Result<(), Invalid> {
-    match seconds {
-        1..=DURATION_SECONDS_MAX => Ok(()),
-        _ => Err(Invalid::new("duration", seconds, format!("1 to {DURATION_SECONDS_MAX} seconds"))),
-    }
 }
 
 fn split_second(share: f64, duration: u64) -> Result<u64, Invalid> {

@@ -500,7 +500,7 @@ fn a_sweep_tries_every_combination() {
     sweep(&["--escalation", "1", "--holdout", "1"]).invalid("holdout", "1");
     sweep(&["--escalation", "1", "--holdout", "NaN"]).invalid("holdout", "NaN");
     home.run(&["sweep", "--pattern", "burst:size=4,interval=20,duration=60", "--escalation", "1", "--duration", "0"])
-        .invalid("duration", "0");
+        .invalid("duration_seconds", "0");
     assert!(!home.path("data/journal").exists() || home.stat()["streams"] == 1, "a sweep records nothing");
 }
 

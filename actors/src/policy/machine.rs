@@ -147,16 +147,25 @@ impl Machine {
         }
     }
 
+    /// How many more equal outcomes lead to the next step; `None` when none ever do.
+    #[inline]
+    pub fn until_step(&self, ladder: &Ladder, is_success: bool) -> Option<u64> {
+        // A counter that is past its threshold already, after a change of the ladder, still needs one outcome more.
+        if is_success {
+            let threshold = ladder.deescalation_thresholds[self.level as usize];
+            let can_step = self.level > 0 && threshold != Ladder::NEVER;
+            can_step.then(|| threshold.saturating_sub(self.success_streak).max(1))
+        } else {
+            let can_step = self.level < ladder.last();
+            can_step.then(|| ladder.escalation_threshold.saturating_sub(self.failure_burst).max(1))
+        }
+    }
+
     #[inline]
     fn failures(&mut self, ladder: &Ladder, count: u64, mut on_step: impl FnMut(u64, Step)) {
         self.success_streak = 0;
         let mut left = count;
-        while self.level < ladder.last() {
-            // A burst that is past the threshold already, after a change of the ladder, still needs one failure more.
-            let needed = ladder.escalation_threshold.saturating_sub(self.failure_burst).max(1);
-            if left < needed {
-                break;
-            }
+        while let Some(needed) = self.until_step(ladder, false).filter(|&needed| needed <= left) {
             left -= needed;
             let reason = Reason::FailureBurst(self.failure_burst + needed);
             let step = Step { from: self.level, to: self.level + 1, reason };
@@ -171,12 +180,7 @@ impl Machine {
     fn successes(&mut self, ladder: &Ladder, count: u64, mut on_step: impl FnMut(u64, Step)) {
         self.failure_burst = 0;
         let mut left = count;
-        while self.level > 0 {
-            let threshold = ladder.deescalation_thresholds[self.level as usize];
-            let needed = threshold.saturating_sub(self.success_streak).max(1);
-            if left < needed || threshold == Ladder::NEVER {
-                break;
-            }
+        while let Some(needed) = self.until_step(ladder, true).filter(|&needed| needed <= left) {
             left -= needed;
             let reason = Reason::SuccessStreak(self.success_streak + needed);
             let step = Step { from: self.level, to: self.level - 1, reason };

@@ -78,7 +78,7 @@ pub struct Transition {
 }
 
 impl Transition {
-    pub(super) fn of_step(ladder: &Ladder, timestamp: Timestamp, step: Step) -> Self {
+    pub(crate) fn of_step(ladder: &Ladder, timestamp: Timestamp, step: Step) -> Self {
         Transition {
             from: ladder.name(step.from).clone(),
             to: ladder.name(step.to).clone(),

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::DURATION_SECONDS_MAX;
 use super::command::{
     CancelSimulation, CompleteSimulation, CreateSimulation, EnqueueSimulation, Enqueued, FailSimulation,
     PART_OUTCOMES_MAX, PatternSource, StartSimulation,
@@ -14,6 +13,7 @@ use super::event::{
 use super::pattern::FailurePattern;
 use super::random::GENERATOR_VERSION;
 use super::state::{Created, RunInput, Simulation, Stage};
+use super::{SOFTWARE, check_duration};
 use crate::domain::Timestamp;
 use crate::error::{Error, Invalid};
 use crate::policy::{OutcomeLog, StoredScenario};
@@ -41,7 +41,7 @@ impl Command<Simulation> for CreateSimulation {
             }
         };
         let scenario = StoredScenario::from(&scenario);
-        let software = concat!("ionveil ", env!("CARGO_PKG_VERSION")).to_owned();
+        let software = SOFTWARE.to_owned();
         let created = SimulationCreated { at: given.now, scenario, pattern, duration_seconds, start, software };
         let parts = outcomes.into_iter().map(|outcomes| Event::OutcomesAdded(OutcomesAdded { outcomes }));
         Ok(Decision { events: [Event::Created(created)].into_iter().chain(parts).collect(), reply: () })
@@ -50,9 +50,7 @@ impl Command<Simulation> for CreateSimulation {
 
 /// Checks how long a simulation lasts and that its end is an instant.
 fn check_span(duration_seconds: u64, start: Timestamp) -> Result<(), Invalid> {
-    if !(1..=DURATION_SECONDS_MAX).contains(&duration_seconds) {
-        return Err(Invalid::new("duration_seconds", duration_seconds, format!("1 to {DURATION_SECONDS_MAX}")));
-    }
+    check_duration(duration_seconds)?;
     let end = start.as_micros() + duration_seconds as i64 * 1_000_000;
     match Timestamp::from_micros(end) {
         Some(_) => Ok(()),

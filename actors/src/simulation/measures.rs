@@ -108,11 +108,24 @@ impl Measures {
         let duration: f64 = seconds.iter().sum();
         let above: f64 = seconds[1..].iter().sum();
         let last = if seconds.len() > 1 { seconds[seconds.len() - 1] } else { 0.0 };
+        Self::of_times(duration, last, above, transitions, sla_compliance_rate, exposure)
+    }
+
+    /// From seconds in all, in the last policy, and above the first. Of no time at all every share is 0.
+    pub(super) fn of_times(
+        duration: f64,
+        last: f64,
+        above: f64,
+        transitions: u64,
+        sla_compliance_rate: f64,
+        exposure: f64,
+    ) -> Self {
+        let per_time = |value: f64| if duration > 0.0 { value / duration } else { 0.0 };
         Measures {
             sla_compliance_rate,
-            last_policy_share: last / duration,
-            elevated_share: above / duration,
-            transitions_per_hour: transitions as f64 * 3_600.0 / duration,
+            last_policy_share: per_time(last),
+            elevated_share: per_time(above),
+            transitions_per_hour: per_time(transitions as f64 * 3_600.0),
             exposure,
         }
     }
