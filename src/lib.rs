@@ -27,6 +27,7 @@ pub mod blocking;
 pub mod ingest;
 
 mod api;
+mod contracts;
 mod error;
 mod instance;
 mod simulation_pool;
@@ -35,6 +36,7 @@ pub use api::{
     Audit, AuditEntry, AuditFilter, DispatchAggregator, GeographicBreakdown, IngestStream, Ingested, JournalHead,
     JournalStat, PolicyEngine, PolicySimulator, Settled, SimulationRequest, StreamEntry, Verification, verify_data,
 };
+pub use contracts::{ServiceContract, ServiceRegistry};
 pub use error::Error;
 pub use instance::{Config, IonVeil};
 /// Places in the journal, and its hashes.

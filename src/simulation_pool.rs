@@ -78,7 +78,8 @@ impl SimulationPool {
                     tracing::error!(%error, "no thread to run simulations on");
                     if let Some(task) = state.waiting.remove(&ticket.0) {
                         let reason = format!("no thread to run simulations on: {error}");
-                        let _ = task.done.send(Err(Error::Unavailable { reason, outcome_known: true }));
+                        let _ =
+                            task.done.send(Err(Error::Unavailable { reason, outcome_known: true, retry_after: None }));
                     }
                 }
                 Err(error) => tracing::warn!(%error, "fewer threads than asked for run simulations"),
@@ -252,5 +253,6 @@ fn closing() -> Error {
     Error::Unavailable {
         reason: "the system is shutting down; the next start takes the simulation up".into(),
         outcome_known: true,
+        retry_after: None,
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ionveil_actors::domain::{OrgId, Timestamp, check_id};
 use ionveil_actors::error::{Error as ServiceError, Invalid};
 use ionveil_actors::policy::{self, OrgPolicy, PolicyScenario};
-use ionveil_actors::runtime::{Aggregate, Caller, Event as _, Reply};
+use ionveil_actors::runtime::{Aggregate, Caller, Event as _, Reply, is_note};
 use ionveil_actors::simulation::{
     BurstFit, Cancel, CancelSimulation, Counterfactual, CounterfactualReport, CreateSimulation,
     DURATION_SECONDS_DEFAULT, EnqueueSimulation, Enqueued, Event, FailurePattern, GenerateError, GetSimulation,
@@ -129,7 +129,7 @@ impl PolicySimulator {
             Ok(result) => Ok(result),
             Err(result) => Ok(result.await.unwrap_or_else(|_| {
                 let reason = "the thread that ran the simulation ended".into();
-                Err(ServiceError::Unavailable { reason, outcome_known: false })
+                Err(ServiceError::Unavailable { reason, outcome_known: false, retry_after: None })
             })?),
         }
     }
@@ -407,18 +407,18 @@ fn read_policy(
 ) -> Result<(), ServiceError> {
     let stream = StreamId::new(OrgPolicy::KIND, org.as_str())?;
     let mut corrupt = None;
-    journal.read_stream(&stream, Sequence::FIRST, Sequence::MAX, &mut |record| match policy::Event::decode(
-        record.event_type,
-        record.version,
-        record.codec,
-        record.payload,
-    ) {
-        Ok(event) if visit(record.position.get(), &event) => ControlFlow::Continue(()),
-        Ok(_) => ControlFlow::Break(()),
-        Err(error) => {
-            let (stream, sequence) = (stream.to_string(), record.sequence.get());
-            corrupt = Some(ServiceError::Corrupt { stream, sequence, cause: error.to_string() });
-            ControlFlow::Break(())
+    journal.read_stream(&stream, Sequence::FIRST, Sequence::MAX, &mut |record| {
+        if is_note(record.event_type) {
+            return ControlFlow::Continue(());
+        }
+        match policy::Event::decode(record.event_type, record.version, record.codec, record.payload) {
+            Ok(event) if visit(record.position.get(), &event) => ControlFlow::Continue(()),
+            Ok(_) => ControlFlow::Break(()),
+            Err(error) => {
+                let (stream, sequence) = (stream.to_string(), record.sequence.get());
+                corrupt = Some(ServiceError::Corrupt { stream, sequence, cause: error.to_string() });
+                ControlFlow::Break(())
+            }
         }
     })?;
     corrupt.map_or(Ok(()), Err)
@@ -436,9 +436,11 @@ impl Drop for CancelOnDrop {
 fn refusal(error: GenerateError) -> ServiceError {
     match error {
         GenerateError::Invalid(invalid) => invalid.into(),
-        GenerateError::Cancelled(_) => {
-            ServiceError::Unavailable { reason: "nobody waits for it any more".into(), outcome_known: true }
-        }
+        GenerateError::Cancelled(_) => ServiceError::Unavailable {
+            reason: "nobody waits for it any more".into(),
+            outcome_known: true,
+            retry_after: None,
+        },
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod audit;
 mod compare;
+mod contracts;
 mod counterfactual;
 mod demo;
 mod failure;
@@ -93,6 +94,8 @@ enum Command {
     Journal(journal::Command),
     /// What changed, when, by whom and why: one event a line.
     Audit(audit::Args),
+    /// The platform's services: where they listen, whom they need, and the order in which they can start.
+    Contracts(contracts::Args),
     /// Print a completion script for a shell.
     Completions(CompletionsArgs),
 }
@@ -138,6 +141,7 @@ fn run(command: Command, place: &place::Place, output: &mut Output) -> Result<Ex
         Command::Policy(command) => policy::run(&command, place, output),
         Command::Journal(command) => journal::run(&command, place, output),
         Command::Audit(args) => audit::run(&args, place, output),
+        Command::Contracts(contracts::Args {}) => contracts::run(output),
         Command::Completions(args) => {
             let mut script = Vec::new();
             clap_complete::generate(args.shell, &mut Cli::command(), "ionveil", &mut script);

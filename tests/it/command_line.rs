@@ -486,3 +486,17 @@ fn a_data_directory_that_cannot_be_is_an_error() {
     let error = home.run_with(&["ingest", "--org", "sffd", "-"], dispatches_ndjson("e", 1).as_bytes());
     error.error(3, "unavailable");
 }
+
+#[test]
+fn contracts_lists_the_platforms_services_and_their_order() {
+    let answer = Home::new().run(&["contracts"]).document();
+    assert_eq!(keys(&answer), ["services", "topological_order"]);
+    let services = answer["services"].as_array().expect("an array");
+    assert_eq!(services.len(), 13);
+    let alerts = json!({
+        "id": "alerts", "port": 8112, "health": "/health", "description": "SLA monitoring and alerting service",
+        "deps": ["policy", "notifications", "audit"],
+    });
+    assert_eq!(services.last(), Some(&alerts));
+    assert_eq!(answer["topological_order"][12], "simulator");
+}

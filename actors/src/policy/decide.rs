@@ -138,7 +138,7 @@ impl<'a> Recording<'a> {
 
 /// The instant of a change: as asked for, else by the clock, which may be a little behind what it stamped before.
 fn instant_of(asked: Option<Timestamp>, state: &OrgPolicy, given: &Given) -> Result<Timestamp, Invalid> {
-    match asked {
+    match asked.or(given.caller.now) {
         Some(at) => check_not_earlier("now", at, state.last_at()).map(|()| at),
         None => Ok(state.last_at().map_or(given.now, |last| given.now.max(last))),
     }

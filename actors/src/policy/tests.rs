@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::domain::Timestamp;
 use crate::error::{Invalid, Kind};
-use crate::runtime::Event as _;
 use crate::runtime::testing::{Observed, Scenario};
+use crate::runtime::{Command, Event as _, Given};
 
 const NOW: &str = "2026-03-01T12:00:00Z";
 
@@ -100,8 +100,7 @@ fn recording_replies_where_it_led() {
     let steps = |recorded: &Recorded| -> Vec<(String, String)> {
         recorded.transitions.iter().map(|step| (step.from.to_string(), step.reason.to_string())).collect()
     };
-    use crate::runtime::{Caller, Command, Given};
-    let given = Given { now: t(NOW), caller: Caller::default() };
+    let given = Given::at(t(NOW));
     let recorded = failures(7).decide(empty_org().state(), &given).expect("accepted").reply;
     assert_eq!((recorded.accepted, &*recorded.policy), (7, "restricted"));
     let up = |from: &str| (from.to_owned(), "failure_burst:3".to_owned());
@@ -175,8 +174,7 @@ fn a_manual_step_needs_a_user_and_a_reason() {
         ("ana", long.as_str(), "reason"),
     ] {
         let step = ManualStep { user: user.into(), reason: reason.into(), ..manually(ManualAction::Escalate) };
-        use crate::runtime::{Caller, Command, Given};
-        let given = Given { now: t(NOW), caller: Caller::default() };
+        let given = Given::at(t(NOW));
         match step.decide(empty_org().state(), &given) {
             Err(crate::error::Error::Invalid(invalid)) => assert_eq!(invalid.field, field),
             other => panic!("{user:?} {reason:?}: {other:?}"),
@@ -209,9 +207,8 @@ fn batch(outcomes: &[(i64, bool)], is_whole: bool) -> RecordBatch {
 #[test]
 fn a_batch_rejects_what_goes_back_in_time_and_takes_the_rest() {
     let outcomes = [(10, false), (9, false), (10, false), (-5, true), (11, false)];
-    use crate::runtime::{Caller, Command, Given};
     let org = empty_org().when(successes(1)).then_accepted();
-    let given = Given { now: t(NOW), caller: Caller::default() };
+    let given = Given::at(t(NOW));
     let recorded = batch(&outcomes, false).decide(org.state(), &given).expect("accepted").reply;
     let rejected: Vec<usize> = recorded.rejected.iter().map(|rejected| rejected.index).collect();
     assert_eq!((recorded.accepted, rejected, &*recorded.policy), (3, vec![1, 3], "watch"));
@@ -229,8 +226,7 @@ fn a_batch_is_not_larger_than_one_append_takes() {
     let refusal = Invalid::new("outcomes", "1000001 outcomes", "at most 1000000");
     empty_org().when(RecordBatch { outcomes: outcomes.clone(), is_whole: true }).then_refused(refusal);
     let outcomes = outcomes[1..].to_vec();
-    use crate::runtime::{Caller, Command, Given};
-    let given = Given { now: t(NOW), caller: Caller::default() };
+    let given = Given::at(t(NOW));
     let decision = RecordBatch { outcomes, is_whole: true }.decide(empty_org().state(), &given).expect("accepted");
     assert_eq!(decision.events.len(), 4);
     let counts = |event: &Event| if let Event::Recorded(event) = event { event.outcomes.count() } else { 0 };
