@@ -11,6 +11,7 @@ mod policies;
 mod real_data;
 mod restart;
 mod simulations;
+mod simulator;
 mod support;
 mod tidy;
 mod windows;

@@ -271,6 +271,12 @@ impl Counterfactual {
         self.proposed.start(start);
     }
 
+    /// The span is over, also one within which nothing happened.
+    fn end(&mut self) {
+        self.begin(self.to.unwrap_or(0));
+        self.stage = Stage::Over;
+    }
+
     /// Notes what was done by hand within the span; whether it came before the end.
     fn take_manual(
         &mut self,
@@ -283,7 +289,7 @@ impl Counterfactual {
     ) -> bool {
         let micros = at.as_micros();
         if self.to.is_some_and(|to| micros >= to) {
-            self.stage = Stage::Over;
+            self.end();
             return false;
         }
         if self.from.is_none_or(|from| micros >= from) {
@@ -318,7 +324,7 @@ impl Counterfactual {
             self.compare(position, before, run, start, end);
         }
         if end < run.count {
-            self.stage = Stage::Over;
+            self.end();
         }
     }
 

@@ -15,13 +15,8 @@ fn result(name: &str, times: &[f64], transitions: u64, compliance: f64, exposure
         deescalation_thresholds: [].into(),
         ..PolicyScenario::default()
     };
-    let unfinished = SimulationResult::unfinished(
-        name.into(),
-        scenario,
-        Arc::new(pattern("")),
-        SimulationStatus::Completed,
-        None,
-    );
+    let unfinished =
+        SimulationResult::unfinished(name.into(), scenario, Arc::new(pattern("")), SimulationStatus::Completed, None);
     SimulationResult {
         time_in_each_policy: order.into_iter().zip(times.iter().copied()).collect(),
         total_escalations: transitions,
@@ -120,7 +115,8 @@ fn a_sweep_holds_out_what_it_does_not_choose_by() {
     let whole = prepared(&pattern("FFSSFFFSSSFSFFSSSSFF"), 20);
     let (first, last) = whole.split(12);
     let none = Cancel::default();
-    let entries = sweep(&grid, &first, Some(&last), &Weights::default(), &none).expect("a good grid").expect("not cancelled");
+    let entries =
+        sweep(&grid, &first, Some(&last), &Weights::default(), &none).expect("a good grid").expect("not cancelled");
     let alone = sweep(&grid, &first, None, &Weights::default(), &none).expect("a good grid").expect("not cancelled");
     let later = sweep(&grid, &last, None, &Weights::default(), &none).expect("a good grid").expect("not cancelled");
     assert_eq!(entries.len(), 6);
@@ -135,9 +131,16 @@ fn a_sweep_holds_out_what_it_does_not_choose_by() {
 
 #[test]
 fn ranges_are_whole_and_ascending() {
-    for (text, good) in
-        [("1..8", true), ("3", true), ("2..=4", true), ("8..1", false), ("0..3", false), ("-1..3", false), ("a", false), ("1..", false)]
-    {
+    for (text, good) in [
+        ("1..8", true),
+        ("3", true),
+        ("2..=4", true),
+        ("8..1", false),
+        ("0..3", false),
+        ("-1..3", false),
+        ("a", false),
+        ("1..", false),
+    ] {
         assert_eq!(ThresholdRange::parse("escalation", text).is_ok(), good, "{text}");
     }
 }
@@ -180,11 +183,20 @@ fn monte_carlo_is_the_mean_over_runs_on_the_same_patterns() {
     assert!((of_pair.difference.mean - mean(&differences)).abs() < 1e-12);
     let better = differences.iter().filter(|difference| **difference < 0.0).count();
     assert_eq!(of_pair.probability_b_better, better as f64 / 70.0);
-    assert!(of_pair.difference.low.zip(of_pair.difference.high).is_some_and(|(low, high)| low < mean(&differences) && mean(&differences) < high));
+    assert!(
+        of_pair
+            .difference
+            .low
+            .zip(of_pair.difference.high)
+            .is_some_and(|(low, high)| low < mean(&differences) && mean(&differences) < high)
+    );
     assert_eq!((report.runs, report.stopped_early, report.differences.len()), (70, false, 1));
     // The first patterns of more runs are the same ones.
     let single = monte_carlo(&MonteCarlo { runs: 1, ..asked }, &Cancel::default()).expect("good input");
-    assert_eq!((single.scenarios[0].measures[exposure].mean, single.scenarios[0].measures[exposure].low), (exposures[0], None));
+    assert_eq!(
+        (single.scenarios[0].measures[exposure].mean, single.scenarios[0].measures[exposure].low),
+        (exposures[0], None)
+    );
 }
 
 #[test]
@@ -198,7 +210,13 @@ fn monte_carlo_stops_when_it_knows_enough() {
         (MonteCarlo { duration_seconds: 0, ..asked(1) }, "duration_seconds"),
         (MonteCarlo { scenarios: vec![], ..asked(1) }, "scenarios"),
         (MonteCarlo { scenarios: vec![PolicyScenario::default(); 2], ..asked(1) }, "name"),
-        (MonteCarlo { scenarios: vec![PolicyScenario { escalation_threshold: 0, ..PolicyScenario::default() }], ..asked(1) }, "escalation_threshold"),
+        (
+            MonteCarlo {
+                scenarios: vec![PolicyScenario { escalation_threshold: 0, ..PolicyScenario::default() }],
+                ..asked(1)
+            },
+            "escalation_threshold",
+        ),
         (MonteCarlo { stop: Some(StopRule { measure: Measure::Exposure, width: 0.0 }), ..asked(1) }, "width"),
     ] {
         match monte_carlo(&changed, &Cancel::default()) {
@@ -215,7 +233,8 @@ fn fitted(generator: &str) -> BurstFit {
 
 #[test]
 fn a_fit_finds_the_parameters_that_made_the_pattern() {
-    let near = |value: f64, expected: f64, by: f64| assert!((value / expected - 1.0).abs() < by, "{value}, not {expected}");
+    let near =
+        |value: f64, expected: f64, by: f64| assert!((value / expected - 1.0).abs() < by, "{value}, not {expected}");
     let fit = fitted("hawkes:rate=0.25,branching=0.6,decay=0.5,duration=20000,successes=0.5,seed=3");
     let hawkes = fit.hawkes.expect("thousands of failures");
     near(hawkes.rate, 0.25, 0.1);

@@ -23,7 +23,12 @@ fn step(at: i64, action: ManualAction) -> ManualStep {
 }
 
 /// The events of an org that recorded these, with positions from 101 on.
-fn replayed(org: &Scenario<OrgPolicy>, proposed: &PolicyScenario, from: Option<i64>, to: Option<i64>) -> CounterfactualReport {
+fn replayed(
+    org: &Scenario<OrgPolicy>,
+    proposed: &PolicyScenario,
+    from: Option<i64>,
+    to: Option<i64>,
+) -> CounterfactualReport {
     let mut replay = Counterfactual::new(proposed, from.map(second), to.map(second)).expect("a good question");
     for (event, position) in org.history().iter().zip(101..) {
         if !replay.take(position, event) {
@@ -83,9 +88,15 @@ fn both_policies_are_listed_with_what_they_did_differently() {
         ])
     );
     let summary = &report["summary"];
-    assert_eq!([&summary["outcomes"], &summary["failures"], &summary["differences"]], [&json!(13), &json!(6), &json!(4)]);
+    assert_eq!(
+        [&summary["outcomes"], &summary["failures"], &summary["differences"]],
+        [&json!(13), &json!(6), &json!(4)]
+    );
     assert_eq!([&summary["from"], &summary["to"]], ["2026-03-01T12:00:00Z", "2026-03-01T12:00:17.000001Z"]);
-    assert_eq!(summary["real"]["time_in_each_policy"], json!({"normal": 2.0, "watch": 9.0, "restricted": 6.0, "halted": 0.0}));
+    assert_eq!(
+        summary["real"]["time_in_each_policy"],
+        json!({"normal": 2.0, "watch": 9.0, "restricted": 6.0, "halted": 0.0})
+    );
     assert_eq!(summary["proposed"]["time_in_each_policy"], json!({"normal": 4.0, "watch": 13.0}));
     assert_eq!([&summary["proposed"]["initial_policy"], &summary["proposed"]["final_policy"]], ["normal", "normal"]);
     // Of six failures two and three met the first policy. Of seven successes the proposed one suspended the first four.
@@ -113,11 +124,17 @@ fn the_proposed_policy_starts_at_the_real_level_with_nothing_counted() {
     assert_eq!(report.summary.proposed.initial_policy.as_ref(), "watch");
     assert_eq!((report.summary.outcomes, report.summary.real.initial_policy.as_ref()), (3, "watch"));
     let proposed_steps = json_of(&report)["proposed"].clone();
-    assert_eq!(proposed_steps, json!([
-        {"from": "watch", "to": "calm", "timestamp": "2026-03-01T12:00:05Z", "reason": "success_streak:1"},
-    ]));
+    assert_eq!(
+        proposed_steps,
+        json!([
+            {"from": "watch", "to": "calm", "timestamp": "2026-03-01T12:00:05Z", "reason": "success_streak:1"},
+        ])
+    );
     // Three seconds from 4 on, up to but without 7.
-    assert_eq!(json_of(&report)["summary"]["proposed"]["time_in_each_policy"], json!({"calm": 2.0, "watch": 1.0, "shut": 0.0}));
+    assert_eq!(
+        json_of(&report)["summary"]["proposed"]["time_in_each_policy"],
+        json!({"calm": 2.0, "watch": 1.0, "shut": 0.0})
+    );
     assert_eq!([report.summary.from, report.summary.to], [Some(second(4)), Some(second(7))]);
     // A ladder without the real policy starts at its first.
     let other = replayed(&org, &scenario("other", &["a", "b"], 9, 1), Some(4), None);
@@ -154,7 +171,10 @@ fn what_was_done_by_hand_is_listed_and_not_applied() {
     assert_eq!([&report["real"][2]["to"], &report["real"][2]["reason"]], ["normal", "success_streak:2"]);
     assert_eq!(report["proposed"], json!([]));
     assert_eq!(report["differences"].as_array().map(Vec::len), Some(1));
-    assert_eq!(report["differences"][0]["because"], "the real policy de-escalated to normal at a success streak of 2; the proposed one stayed at normal, because it is the first of its ladder");
+    assert_eq!(
+        report["differences"][0]["because"],
+        "the real policy de-escalated to normal at a success streak of 2; the proposed one stayed at normal, because it is the first of its ladder"
+    );
     let summary = &report["summary"];
     assert_eq!([&summary["real"]["scenario"], &summary["proposed"]["scenario"]], ["short", "platform"]);
     assert_eq!(summary["real"]["time_in_each_policy"], json!({"normal": 4.0, "restricted": 3.0, "watch": 1.0}));
@@ -165,7 +185,14 @@ fn a_span_cuts_through_events_and_runs() {
     // One event, one run of a hundred failures a second apart.
     let org = org().when(outcomes(0, &"F".repeat(100))).then_accepted();
     let never = scenario("never", &["normal", "watch"], 1_000, 1);
-    for (from, to, count) in [(None, None, 100), (Some(0), None, 100), (Some(1), Some(99), 98), (Some(99), Some(100), 1), (Some(100), None, 0), (Some(-5), Some(0), 0)] {
+    for (from, to, count) in [
+        (None, None, 100),
+        (Some(0), None, 100),
+        (Some(1), Some(99), 98),
+        (Some(99), Some(100), 1),
+        (Some(100), None, 0),
+        (Some(-5), Some(0), 0),
+    ] {
         let report = replayed(&org, &never, from, to);
         assert_eq!(report.summary.outcomes, count, "{from:?} {to:?}");
         let times: f64 = report.summary.proposed.time_in_each_policy.iter().map(|(_, seconds)| seconds).sum();

@@ -104,10 +104,18 @@ fn every_command_at_every_stage() {
         ("absent", None, [MISSING, MISSING, MISSING, MISSING, MISSING]),
         ("pending", Some(Pending), [Ok(Some(Pending)), CONFLICT, CONFLICT, CONFLICT, Ok(Some(Cancelled))]),
         ("queued", Some(Pending), [CONFLICT, Ok(Some(Running)), CONFLICT, CONFLICT, Ok(Some(Cancelled))]),
-        ("running", Some(Running), [CONFLICT, Ok(Some(Running)), Ok(Some(Completed)), Ok(Some(Failed)), Ok(Some(Cancelled))]),
+        (
+            "running",
+            Some(Running),
+            [CONFLICT, Ok(Some(Running)), Ok(Some(Completed)), Ok(Some(Failed)), Ok(Some(Cancelled))],
+        ),
         ("completed", Some(Completed), [Ok(Some(Completed)), CONFLICT, CONFLICT, CONFLICT, Ok(Some(Completed))]),
         ("failed", Some(Failed), [Ok(Some(Failed)), CONFLICT, CONFLICT, CONFLICT, Ok(Some(Failed))]),
-        ("cancelled", Some(Cancelled), [CONFLICT, Ok(Some(Cancelled)), Ok(Some(Cancelled)), Ok(Some(Cancelled)), Ok(Some(Cancelled))]),
+        (
+            "cancelled",
+            Some(Cancelled),
+            [CONFLICT, Ok(Some(Cancelled)), Ok(Some(Cancelled)), Ok(Some(Cancelled)), Ok(Some(Cancelled))],
+        ),
     ] {
         assert_eq!(status(&life(stage)), before, "{stage}");
         let reached = [
@@ -127,9 +135,14 @@ fn every_command_at_every_stage() {
 
 #[test]
 fn cancelling_says_whether_it_was_still_possible() {
-    for (stage, was_possible) in
-        [("pending", true), ("queued", true), ("running", true), ("completed", false), ("failed", false), ("cancelled", false)]
-    {
+    for (stage, was_possible) in [
+        ("pending", true),
+        ("queued", true),
+        ("running", true),
+        ("completed", false),
+        ("failed", false),
+        ("cancelled", false),
+    ] {
         life(stage).when(cancel()).then_reply(usize::from(was_possible), was_possible);
     }
     life("cancelled").when(complete()).then_nothing_but(false);
@@ -179,11 +192,15 @@ fn what_cannot_be_simulated_is_not_created() {
         create
     };
     let many = || FailurePattern { events: vec![(at(0.0), true); PATTERN_EVENTS_MAX + 1], ..pattern("") };
-    let hawkes = || "hawkes:rate=0.1,branching=0.5,decay=1,duration=10".parse::<Generator>().expect("good without a seed");
+    let hawkes =
+        || "hawkes:rate=0.1,branching=0.5,decay=1,duration=10".parse::<Generator>().expect("good without a seed");
     for (create, refusal) in [
         (changed(&|c| c.scenario.name.clear()), Invalid::new("name", "\"\"", "a text that is not empty")),
         (changed(&|c| c.duration_seconds = 0), Invalid::new("duration_seconds", 0, "1 to 1000000000")),
-        (changed(&|c| c.duration_seconds = 1_000_000_001), Invalid::new("duration_seconds", 1_000_000_001, "1 to 1000000000")),
+        (
+            changed(&|c| c.duration_seconds = 1_000_000_001),
+            Invalid::new("duration_seconds", 1_000_000_001, "1 to 1000000000"),
+        ),
         (
             changed(&|c| c.start = Timestamp::MAX),
             Invalid::new("start", Timestamp::MAX, "an instant from which 10 s end before year 10000"),
@@ -193,7 +210,10 @@ fn what_cannot_be_simulated_is_not_created() {
             Invalid::new("pattern_id", "\"a/b\"", "1 to 128 characters, none of them a control character or '/'"),
         ),
         (changed(&|c| c.pattern = many().into()), Invalid::new("events", "10000001 of them", "at most 10000000")),
-        (changed(&|c| c.pattern = hawkes().into()), Invalid::new("seed", "missing", "a whole number, 0 to 2^64 - 1, as in seed=42")),
+        (
+            changed(&|c| c.pattern = hawkes().into()),
+            Invalid::new("seed", "missing", "a whole number, 0 to 2^64 - 1, as in seed=42"),
+        ),
     ] {
         Life::given([]).when(create).then_refused(refusal);
     }
@@ -212,7 +232,8 @@ fn a_long_pattern_is_stored_in_parts_and_a_rule_as_such() {
     assert_eq!(decision.events.len(), 3);
     assert_eq!(state.input().expect("created").pattern(&Cancel::default()), Ok(long));
 
-    let rule: Generator = "gilbert:to_bad=0.1,to_good=0.2,good=0,bad=1,duration=50,seed=3".parse().expect("a generator");
+    let rule: Generator =
+        "gilbert:to_bad=0.1,to_good=0.2,good=0,bad=1,duration=50,seed=3".parse().expect("a generator");
     let life = Life::given([]).when(CreateSimulation { pattern: rule.clone().into(), ..create() }).then_reply(1, ());
     let pattern = life.state().input().expect("created").pattern(&Cancel::default());
     assert_eq!(pattern, rule.generate(&Cancel::default()));
@@ -229,7 +250,8 @@ fn histories_that_were_never_decided_are_corrupt() {
     let off_ladder = Event::TransitionsAdded(TransitionsAdded {
         steps: crate::policy::OutcomeLog::pack([(1, true), (2, true)].into_iter()),
     });
-    let before_start = Event::OutcomesAdded(OutcomesAdded { outcomes: crate::policy::OutcomeLog::pack([(-1, true)].into_iter()) });
+    let before_start =
+        Event::OutcomesAdded(OutcomesAdded { outcomes: crate::policy::OutcomeLog::pack([(-1, true)].into_iter()) });
     for (history, message) in [
         (vec![queued], "it was never created"),
         (vec![created, created], "simulation-created cannot follow when it is pending"),

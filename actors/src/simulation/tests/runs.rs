@@ -157,8 +157,10 @@ fn processes_have_the_rates_they_are_given() {
         let failures = pattern.events.iter().filter(|event| !event.1).count() as f64;
         (failures, pattern.events.len() as f64 - failures, pattern)
     };
-    let near = |value: f64, expected: f64, by: f64| assert!((value / expected - 1.0).abs() < by, "{value}, not {expected}");
-    let (failures, successes, _) = counts("hawkes:rate=0.25,branching=0.8,decay=0.5,duration=200000,successes=0.5,seed=5");
+    let near =
+        |value: f64, expected: f64, by: f64| assert!((value / expected - 1.0).abs() < by, "{value}, not {expected}");
+    let (failures, successes, _) =
+        counts("hawkes:rate=0.25,branching=0.8,decay=0.5,duration=200000,successes=0.5,seed=5");
     near(failures, 50_000.0, 0.05);
     near(successes, 100_000.0, 0.02);
     // Good spells last 100 events on average, bad ones 10.
