@@ -546,3 +546,202 @@ fn real_failures_run_through_simulation_and_sweep() {
     let sweep = ["sweep", "--pattern", &stream, "--duration", "138494", "--escalation", "1..8", "--holdout", "0.3"];
     assert_eq!(home.run(&sweep).document().as_array().map(Vec::len), Some(8));
 }
+
+#[test]
+fn monte_carlo_says_how_surely_one_is_better() {
+    let (home, files) = with_scenarios(&[two(), scenario("slow", &["open", "shut"], 6, json!({"shut": 3}))]);
+    let montecarlo = |more: &[&str]| {
+        let scenarios =
+            ["montecarlo", "--scenario", &files[0], &files[1], "--pattern", "constant:rate=0.3,duration=600"];
+        home.run(&[&scenarios[..], more].concat())
+    };
+    let ran = montecarlo(&["--runs", "40", "--seed", "7", "--duration", "600"]);
+    let report = ran.document();
+    let expected = [
+        "confidence",
+        "differences",
+        "duration_seconds",
+        "generator_version",
+        "pattern",
+        "random",
+        "runs",
+        "scenarios",
+        "seed",
+        "software",
+        "stopped_early",
+    ];
+    assert_eq!(keys(&report), expected);
+    assert_eq!([&report["runs"], &report["seed"], &report["stopped_early"]], [&json!(40), &json!(7), &json!(false)]);
+    assert_eq!([&report["pattern"], &report["random"]], ["constant:rate=0.3,duration=600,eps=1", "ChaCha8"]);
+    assert_eq!([&report["scenarios"][0]["name"], &report["scenarios"][0]["scenario"]], [&json!("two"), &two()]);
+    assert_eq!(keys(&report["scenarios"][0]["measures"]), MEASURES);
+    let exposure = &report["differences"][0]["measures"]["exposure"];
+    assert_eq!(keys(exposure), ["high", "low", "mean", "probability_b_better", "probability_equal"]);
+    assert_eq!([&report["differences"][0]["a"], &report["differences"][0]["b"]], ["two", "slow"]);
+    // A slower policy leaves more failures to the first policy, on every pattern.
+    let number = |name: &str| exposure[name].as_f64().expect("a number");
+    assert!(number("low") > 0.0 && number("low") < number("mean") && number("mean") < number("high"));
+    assert_eq!([&exposure["probability_b_better"], &exposure["probability_equal"]], [&json!(0.0), &json!(0.0)]);
+    assert_eq!(
+        montecarlo(&["--runs", "40", "--seed", "7", "--duration", "600"]).stdout,
+        ran.stdout,
+        "same seed, same bytes"
+    );
+    assert_ne!(montecarlo(&["--runs", "40", "--seed", "8", "--duration", "600"]).stdout, ran.stdout);
+    let early =
+        montecarlo(&["--runs", "5000", "--seed", "7", "--duration", "600", "--until", "exposure=0.2"]).document();
+    assert_eq!([&early["runs"], &early["stopped_early"]], [&json!(64), &json!(true)]);
+
+    montecarlo(&["--runs", "0", "--seed", "7"]).invalid("runs", "0");
+    montecarlo(&["--runs", "-1", "--seed", "7"]).invalid("runs", "-1");
+    montecarlo(&["--runs", "10"]).error(2, "invalid");
+    montecarlo(&["--runs", "10", "--seed", "x"]).invalid("seed", "x");
+    montecarlo(&["--runs", "10", "--seed", "1", "--until", "exposure=0"]).invalid("width", "0");
+    montecarlo(&["--runs", "10", "--seed", "1", "--until", "exposure"]).invalid("until", "exposure");
+    let of_file = ["montecarlo", "--scenario", &files[0], "--pattern", "p.csv", "--runs", "9", "--seed", "1"];
+    home.run(&of_file).invalid("pattern", "p.csv");
+    let twice = [
+        "montecarlo",
+        "--scenario",
+        &files[0],
+        &files[0],
+        "--pattern",
+        "constant:rate=0.3,duration=60",
+        "--runs",
+        "9",
+        "--seed",
+        "1",
+    ];
+    home.run(&twice).invalid("name", "\"two\"");
+    assert!(!home.data().exists(), "nothing is recorded");
+}
+
+#[test]
+fn a_fit_gives_generators_that_resemble_the_stream() {
+    let home = Home::new();
+    let stream = format!("{}/examples/failure-stream.csv", env!("CARGO_MANIFEST_DIR"));
+    let fitted = home.run(&["fit", "--pattern", &stream]).document();
+    assert_eq!(
+        [&fitted["events"], &fitted["failures"], &fitted["longest_failure_run"]],
+        [&json!(1_108), &json!(539), &json!(7)]
+    );
+    assert_eq!(fitted["mean_failure_run"].as_f64(), Some(539.0 / 391.0));
+    assert_eq!(fitted["duration_seconds"], 138_494);
+    let hawkes = &fitted["hawkes"];
+    assert!(hawkes["aic"].as_f64() < hawkes["poisson_aic"].as_f64(), "real failures come in bursts: {hawkes}");
+    assert!(fitted["dispersion_index"].as_f64().is_some_and(|index| index > 2.0));
+    for process in ["hawkes", "gilbert"] {
+        let generator = fitted[process]["generator"].as_str().expect("a generator");
+        let file = home.file("two.json", two().to_string());
+        let args = [
+            "montecarlo",
+            "--scenario",
+            &file,
+            "--pattern",
+            generator,
+            "--runs",
+            "2",
+            "--seed",
+            "1",
+            "--duration",
+            "138494",
+        ];
+        assert_eq!(home.run(&args).document()["runs"], 2);
+    }
+    // Of what an org recorded it is the same.
+    home.run(&["policy", "import", "--org", "web", &stream, "--start", "2005-12-04T04:47:44Z"]).document();
+    let recorded = home.run(&["fit", "--org", "web"]).document();
+    assert_eq!([&recorded["pattern_id"], &recorded["hawkes"]], [&json!("web"), hawkes]);
+    let part = home.run(&["fit", "--org", "web", "--to", "2005-12-04T12:00:00Z"]).document();
+    assert!(part["events"].as_u64().is_some_and(|events| 0 < events && events < 1_108));
+    home.run(&["fit"]).error(2, "invalid");
+    home.run(&["fit", "--org", "web", "--pattern", &stream]).error(2, "invalid");
+    home.run(&["fit", "--org", "nobody"]).invalid("events", "none");
+}
+
+#[test]
+fn a_counterfactual_replays_what_an_org_recorded() {
+    let (home, files) = with_scenarios(&[two()]);
+    let record = |outcome: &str, count: &str, now: &str| {
+        home.run(&["policy", "record", "--org", "web", outcome, "--count", count, "--now", now]).document();
+    };
+    record("success", "5", "2026-01-31T12:00:00Z");
+    record("failure", "2", "2026-01-31T12:00:10Z");
+    record("failure", "1", "2026-01-31T12:00:20Z");
+    home.run(&[
+        "policy",
+        "escalate",
+        "--org",
+        "web",
+        "--user",
+        "ana",
+        "--reason",
+        "storm",
+        "--now",
+        "2026-01-31T12:00:30Z",
+    ])
+    .document();
+    record("success", "5", "2026-01-31T12:00:40Z");
+    let ask = |more: &[&str]| home.run(&[&["counterfactual", "--org", "web", "--scenario", &files[0]], more].concat());
+    let before = home.stat();
+    let report = ask(&[]).document();
+    assert_eq!(keys(&report), ["differences", "manual", "proposed", "real", "summary"]);
+    assert_eq!(
+        report["real"],
+        json!([
+            {"from": "normal", "to": "watch", "timestamp": "2026-01-31T12:00:20Z", "reason": "failure_burst:3"},
+            {"from": "watch", "to": "restricted", "timestamp": "2026-01-31T12:00:30Z", "reason": "storm", "user": "ana"},
+        ])
+    );
+    // The ladder `open`, `shut` does not have the real policy, so it starts at its first.
+    assert_eq!(
+        report["proposed"],
+        json!([
+            {"from": "open", "to": "shut", "timestamp": "2026-01-31T12:00:10Z", "reason": "failure_burst:2"},
+            {"from": "shut", "to": "open", "timestamp": "2026-01-31T12:00:40Z", "reason": "success_streak:3"},
+        ])
+    );
+    assert_eq!(
+        report["differences"][0],
+        json!({
+            "position": 2, "outcome": 1, "at": "2026-01-31T12:00:10Z", "real": "normal", "proposed": "shut",
+            "because": "the real policy stayed at normal, because its burst was 2 of 3; the proposed one escalated to shut at a failure burst of 2",
+        })
+    );
+    assert_eq!(
+        report["manual"][0],
+        json!({
+            "position": 4, "at": "2026-01-31T12:00:30Z", "action": "escalate", "from": "watch", "to": "restricted", "user": "ana",
+            "reason": "storm",
+        })
+    );
+    let summary = &report["summary"];
+    assert_eq!([&summary["outcomes"], &summary["from"]], [&json!(13), &json!("2026-01-31T12:00:00Z")]);
+    assert_eq!(summary["to"], "2026-01-31T12:00:40.000001Z");
+    let part = ask(&["--from", "2026-01-31T12:00:20Z", "--to", "latest"]).document();
+    assert_eq!(
+        [&part["summary"]["outcomes"], &part["summary"]["real"]["initial_policy"]],
+        [&json!(6), &json!("normal")]
+    );
+    assert_eq!(part["proposed"], json!([]), "a burst that began before the span counts from 0");
+    assert_eq!(home.stat(), before, "a replay records nothing");
+
+    let nobody = home.run(&["counterfactual", "--org", "nobody", "--scenario", &files[0]]).document();
+    assert_eq!(
+        [&nobody["real"], &nobody["differences"], &nobody["summary"]["outcomes"]],
+        [&json!([]), &json!([]), &json!(0)]
+    );
+    let same = "2026-01-31T12:00:20Z";
+    ask(&["--from", same, "--to", same]).invalid("from", same);
+    ask(&["--from", "yesterday"]).invalid("from", "yesterday");
+    home.run(&["counterfactual", "--org", "web"]).error(2, "invalid");
+    let broken = home.file("broken.json", scenario("broken", &["a"], 0, json!({})).to_string());
+    home.run(&["counterfactual", "--org", "web", "--scenario", &broken]).invalid("escalation_threshold", "0");
+    for command in
+        [&["counterfactual", "--org", "web", "--scenario", &files[0]][..], &["policy", "show", "--org", "web"]]
+    {
+        let ran = home.run_for_people(command);
+        assert_eq!(ran.code, 0, "{ran}");
+        assert!(ran.stdout.contains("restricted"), "{ran}");
+    }
+}
