@@ -379,7 +379,7 @@ fn regular(
     let mut sum = 0.0;
     let mut events = Vec::with_capacity(count);
     for number in 0..count {
-        if number % CANCEL_STRIDE == 0 {
+        if number.is_multiple_of(CANCEL_STRIDE) {
             cancel.check()?;
         }
         let rate = rate(number as u64);
@@ -442,13 +442,13 @@ fn hawkes(
     // The longest memory of the process fades by e within 1 / (decay · (1 − branching)).
     let mut at = -10.0 / (decay * (1.0 - branching));
     let mut excitement = 0.0;
-    let mut drawn = 0;
+    let mut drawn = 0usize;
     loop {
         let bound = base + excitement;
         let wait = random.exponential(bound);
         at += wait;
         drawn += 1;
-        if drawn % CANCEL_STRIDE == 0 {
+        if drawn.is_multiple_of(CANCEL_STRIDE) {
             cancel.check()?;
         }
         if at >= duration {
@@ -485,14 +485,14 @@ fn with_successes(
         };
         let at = if is_success { successes.next() } else { failures.next() }.expect("it was peeked at");
         events.push((Offset::from_seconds(at)?, is_success));
-        if events.len() % CANCEL_STRIDE == 0 {
+        if events.len().is_multiple_of(CANCEL_STRIDE) {
             cancel.check()?;
         }
     }
 }
 
 fn check_growing(len: usize, cancel: &Cancel) -> Result<(), GenerateError> {
-    if len % CANCEL_STRIDE == 0 {
+    if len.is_multiple_of(CANCEL_STRIDE) {
         cancel.check()?;
         check_events_len(len)?;
     }

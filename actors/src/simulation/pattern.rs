@@ -304,7 +304,7 @@ fn sort(events: &mut Vec<(Offset, bool)>, cancel: &Cancel) -> Result<(), Cancell
         for pair in events.chunks(2 * width) {
             let (mut left, mut right) = pair.split_at(width.min(pair.len()));
             while let (Some(a), Some(b)) = (left.first(), right.first()) {
-                if merged.len() % CANCEL_STRIDE == 0 {
+                if merged.len().is_multiple_of(CANCEL_STRIDE) {
                     cancel.check()?;
                 }
                 // Of equal offsets the left one was given first.
