@@ -15,7 +15,8 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::api::{
-    Audit, DispatchAggregator, GeographicBreakdown, PolicyEngine, PolicySimulator, SYSTEM, resume_interrupted,
+    Audit, DispatchAggregator, FieldPerformance, GeographicBreakdown, PolicyEngine, PolicySimulator, SYSTEM,
+    resume_interrupted,
 };
 use crate::error::Error;
 use crate::simulation_pool::SimulationPool;
@@ -182,6 +183,11 @@ impl IonVeil {
     /// Dispatch analytics: where things happen.
     pub fn geographic_breakdown(&self) -> GeographicBreakdown {
         GeographicBreakdown::new(self)
+    }
+
+    /// Dispatch analytics: compliance with response standards, and how busy units are.
+    pub fn field_performance(&self) -> FieldPerformance {
+        FieldPerformance::new(self)
     }
 
     /// The entities behind dispatch analytics, one per org, for hosts that send the messages of [`crate::dispatch`]

@@ -24,6 +24,9 @@
 //! ```
 
 pub mod blocking;
+pub mod channels;
+pub mod export;
+pub mod field;
 pub mod ingest;
 
 mod api;
@@ -33,8 +36,9 @@ mod instance;
 mod simulation_pool;
 
 pub use api::{
-    Audit, AuditEntry, AuditFilter, DispatchAggregator, GeographicBreakdown, IngestStream, Ingested, JournalHead,
-    JournalStat, PolicyEngine, PolicySimulator, Settled, SimulationRequest, StreamEntry, Verification, verify_data,
+    Audit, AuditEntry, AuditFilter, DispatchAggregator, FieldPerformance, GeographicBreakdown, IngestStream, Ingested,
+    JournalHead, JournalStat, PolicyEngine, PolicySimulator, Settled, SimulationRequest, Span, StreamEntry,
+    Verification, verify_data,
 };
 pub use contracts::{ServiceContract, ServiceRegistry};
 pub use error::Error;

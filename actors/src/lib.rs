@@ -10,6 +10,8 @@ pub mod catalogue;
 pub mod dispatch;
 pub mod domain;
 pub mod error;
+pub mod escalation;
 pub mod policy;
+pub mod rules;
 pub mod runtime;
 pub mod simulation;

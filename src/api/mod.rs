@@ -2,6 +2,7 @@
 
 mod audit;
 mod dispatch_aggregator;
+mod field_performance;
 mod geographic_breakdown;
 mod ingest_stream;
 mod policy_engine;
@@ -10,6 +11,7 @@ mod policy_simulator;
 pub(crate) use audit::SYSTEM;
 pub use audit::{Audit, AuditEntry, AuditFilter, JournalHead, JournalStat, StreamEntry, Verification, verify_data};
 pub use dispatch_aggregator::{DispatchAggregator, Ingested};
+pub use field_performance::{FieldPerformance, Span};
 pub use geographic_breakdown::GeographicBreakdown;
 pub use ingest_stream::{IngestStream, Settled};
 pub use policy_engine::PolicyEngine;

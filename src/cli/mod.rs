@@ -2,9 +2,11 @@
 
 mod audit;
 mod compare;
+mod compliance;
 mod contracts;
 mod counterfactual;
 mod demo;
+mod export;
 mod failure;
 mod fit;
 mod ingest;
@@ -19,9 +21,11 @@ mod progress;
 mod regions;
 mod simulate;
 mod snapshot;
+mod standards;
 mod sweep;
 mod time;
 mod timeline;
+mod utilisation;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -89,6 +93,18 @@ enum Command {
         after_help = "Example:\n  ionveil policy record --org sffd failure --count 3 && ionveil policy show --org sffd"
     )]
     Policy(policy::Command),
+    /// How an org's responses compare with a published standard.
+    Compliance(compliance::Args),
+    /// The share of their hours that an org's units spend on calls.
+    Utilisation(utilisation::Args),
+    /// The response standards that `compliance` knows.
+    Standards(standards::Args),
+    /// Metrics and snapshots in the forms of other tools: CSV, JSON Lines, Parquet, OpenMetrics.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  ionveil export metrics --org sffd --metric response_time --window 1h --agg p90 --start -7d --format csv"
+    )]
+    Export(export::Command),
     /// Look at the journal, read it, verify it.
     #[command(subcommand, after_help = "Example:\n  ionveil journal verify && ionveil --json journal stat")]
     Journal(journal::Command),
@@ -139,6 +155,10 @@ fn run(command: Command, place: &place::Place, output: &mut Output) -> Result<Ex
         Command::Fit(args) => fit::run(&args, place, output),
         Command::Counterfactual(args) => counterfactual::run(&args, place, output),
         Command::Policy(command) => policy::run(&command, place, output),
+        Command::Compliance(args) => compliance::run(&args, place, output),
+        Command::Utilisation(args) => utilisation::run(&args, place, output),
+        Command::Standards(standards::Args {}) => standards::run(output),
+        Command::Export(command) => export::run(&command, place, output),
         Command::Journal(command) => journal::run(&command, place, output),
         Command::Audit(args) => audit::run(&args, place, output),
         Command::Contracts(contracts::Args {}) => contracts::run(output),

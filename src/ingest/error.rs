@@ -112,7 +112,7 @@ pub enum Error {
     BadMapping(#[from] BadMapping),
     /// A scenario or a pattern is none.
     #[error(transparent)]
-    BadInput(#[from] BadInput),
+    BadInput(#[from] Box<BadInput>),
 }
 
 /// The fault in a scenario or a pattern, with the place where it is.

@@ -68,7 +68,7 @@ fn read_all(source: &Source, allowed: &'static str) -> Result<Vec<u8>, Error> {
 }
 
 fn bad(source: &Source, line: Option<u64>, column: Option<u64>, invalid: Invalid) -> Error {
-    BadInput { name: source.to_string(), line, column, invalid }.into()
+    Box::new(BadInput { name: source.to_string(), line, column, invalid }).into()
 }
 
 /// What serde_json says, without the place, which is told apart.

@@ -6,6 +6,8 @@
 mod command_line;
 mod damage;
 mod embedding;
+mod export;
+mod field;
 mod ingest_input;
 mod policies;
 mod real_data;
