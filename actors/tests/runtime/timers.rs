@@ -112,7 +112,7 @@ fn thousands_that_are_due_together_are_all_woken() {
     for reply in replies {
         assert_eq!(wait(reply), Ok(1));
     }
-    assert_eq!(world.runtime.metrics().attention_waiting, 2_000);
+    until("all are noted", || world.runtime.metrics().attention_waiting == 2_000);
     world.clock.set(instant("2026-03-01T13:00:00Z"));
     until("all woken", || world.runtime.metrics().wakes == 2_000);
     assert_eq!(world.look("e1777").rings.len(), 1);
