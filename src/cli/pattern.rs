@@ -32,7 +32,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
     let pattern = load(&args.pattern)?;
-    output.document(&*pattern, |pattern| for_people(pattern))?;
+    output.document(&*pattern, for_people)?;
     Ok(ExitCode::SUCCESS)
 }
 

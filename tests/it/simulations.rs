@@ -625,7 +625,8 @@ fn a_fit_gives_generators_that_resemble_the_stream() {
         [&fitted["events"], &fitted["failures"], &fitted["longest_failure_run"]],
         [&json!(1_108), &json!(539), &json!(7)]
     );
-    assert_eq!(fitted["mean_failure_run"].as_f64(), Some(539.0 / 391.0));
+    // In the order of time there are 386 runs of failures; as the log has them, 391.
+    assert_eq!(fitted["mean_failure_run"].as_f64(), Some(539.0 / 386.0));
     assert_eq!(fitted["duration_seconds"], 138_494);
     let hawkes = &fitted["hawkes"];
     assert!(hawkes["aic"].as_f64() < hawkes["poisson_aic"].as_f64(), "real failures come in bursts: {hawkes}");

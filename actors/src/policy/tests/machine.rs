@@ -30,6 +30,9 @@ fn outcomes(text: &str) -> Vec<bool> {
     outcomes
 }
 
+/// The ladder, what happens, the level and counters it ends with, and the steps: outcome, levels, reason.
+type Row<'a> = (&'a Ladder, &'a str, (u32, u64, u64), &'a [&'a str]);
+
 #[test]
 fn each_rule_of_the_machine() {
     let platform = Ladder::new(&PolicyScenario::default()).expect("sound");
@@ -37,8 +40,7 @@ fn each_rule_of_the_machine() {
     let two = ladder(2, &[3]);
     let sticky = ladder(1, &[2, 0]);
     let quick = ladder(1, &[1, 1]);
-    // The ladder, what happens, the level and counters it ends with, and the steps: outcome, levels, reason.
-    let table: &[(&Ladder, &str, (u32, u64, u64), &[&str])] = &[
+    let table: &[Row<'_>] = &[
         (&platform, "", (0, 0, 0), &[]),
         // A failure ends the streak, a success the burst.
         (&platform, "4S", (0, 0, 4), &[]),
