@@ -2,24 +2,32 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ionveil_actors::dispatch::Dispatches;
 use ionveil_actors::domain::check_id;
 use ionveil_actors::error::Invalid;
+use ionveil_actors::policy::OrgPolicy;
 use ionveil_actors::runtime::{Caller, Clock, Limits, Registry, Runtime, SystemClock};
+use ionveil_actors::simulation::Simulation;
 use ionveil_journal::{Journal, LocalJournal};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::api::{Audit, DispatchAggregator, FieldPerformance, GeographicBreakdown, SYSTEM, TrendAnalyzer};
+use crate::api::{
+    Audit, DispatchAggregator, FieldPerformance, GeographicBreakdown, PolicyEngine, PolicySimulator, SYSTEM,
+    TrendAnalyzer, resume_interrupted,
+};
 use crate::error::Error;
+use crate::simulation_pool::SimulationPool;
 use crate::updates::Updates;
 
 /// How long the last handle, when it is dropped, waits for what is under way.
 const DROP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often live updates are told.
 const FLUSH_INTERVAL_DEFAULT: Duration = Duration::from_secs(10);
+/// Simulations that run at once unless it is said otherwise.
+const SIMULATIONS_MAX_DEFAULT: usize = 10;
 
 /// How an IonVeil is opened.
 #[derive(Clone)]
@@ -30,6 +38,8 @@ pub struct Config {
     clock: Arc<dyn Clock>,
     limits: Limits,
     flush_interval: Duration,
+    has_background: bool,
+    simulations_max: usize,
 }
 
 impl Config {
@@ -46,6 +56,8 @@ impl Config {
             clock: Arc::new(SystemClock),
             limits: Limits::default(),
             flush_interval: FLUSH_INTERVAL_DEFAULT,
+            has_background: true,
+            simulations_max: SIMULATIONS_MAX_DEFAULT,
         }
     }
 
@@ -63,6 +75,13 @@ impl Config {
         self
     }
 
+    /// Does nothing by itself: no timer, no delivery, no interrupted simulation, nothing but what it is asked and told. For a command that comes and goes.
+    #[must_use]
+    pub fn without_background(mut self) -> Self {
+        self.has_background = false;
+        self
+    }
+
     /// Bounds on threads and on what may be under way.
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
@@ -75,6 +94,13 @@ impl Config {
     #[must_use]
     pub fn with_flush_interval(mut self, interval: Duration) -> Self {
         self.flush_interval = interval;
+        self
+    }
+
+    /// Runs at most that many simulations at once, on as many threads of their own; 10 unless it is said otherwise.
+    #[must_use]
+    pub fn with_max_concurrent_simulations(mut self, max_concurrent: usize) -> Self {
+        self.simulations_max = max_concurrent;
         self
     }
 }
@@ -99,6 +125,9 @@ pub(crate) struct Inner {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) dispatches: Registry<Dispatches>,
     pub(crate) updates: Arc<Updates>,
+    pub(crate) policies: Registry<OrgPolicy>,
+    pub(crate) simulations: Registry<Simulation>,
+    pub(crate) simulation_pool: Arc<SimulationPool>,
     ending: Arc<Ending>,
 }
 
@@ -107,6 +136,7 @@ struct Ending {
     runtime: Arc<Runtime>,
     journal: Arc<LocalJournal>,
     updates: Arc<Updates>,
+    simulation_pool: Arc<SimulationPool>,
     /// Once shut: whether everything under way was finished.
     drained: Mutex<Option<bool>>,
 }
@@ -116,8 +146,11 @@ impl IonVeil {
     ///
     /// # Errors
     /// `unavailable` when another process holds the journal, `corrupt` when it is damaged or behind its head checkpoint,
-    /// `not_found` when it has to exist and does not.
+    /// `not_found` when it has to exist and does not, `invalid` when no simulation may run.
     pub fn open(config: Config) -> Result<Self, Error> {
+        if config.simulations_max == 0 {
+            return Err(Invalid::new("max_concurrent", 0, "at least 1").into());
+        }
         let journal = Arc::new(match &config.data_dir {
             Some(data_dir) if config.must_exist => LocalJournal::open_existing(&journal_dir(data_dir))?,
             Some(data_dir) => LocalJournal::open(&journal_dir(data_dir))?,
@@ -127,16 +160,24 @@ impl IonVeil {
         let runtime = Runtime::start(Arc::clone(&shared), config.clock, config.limits)
             .map_err(|source| Error::Io { doing: "starting the actor threads".into(), source })?;
         let dispatches = Registry::new(&runtime);
-        let flush_interval = (!config.flush_interval.is_zero()).then_some(config.flush_interval);
+        let flush_interval = Some(config.flush_interval).filter(|it| config.has_background && !it.is_zero());
         let updates = Updates::start(shared, dispatches.clone(), flush_interval)
             .map_err(|source| Error::Io { doing: "starting the flushing thread".into(), source })?;
+        let (policies, simulations) = (Registry::new(&runtime), Registry::new(&runtime));
+        let simulation_pool = SimulationPool::new(simulations.clone(), config.simulations_max);
+        if config.has_background {
+            // What is due is found out meanwhile; a failure of that is logged where it happens.
+            drop(runtime.start_background());
+            resume_simulations(&runtime, &simulation_pool);
+        }
         let ending = Arc::new(Ending {
             runtime: Arc::clone(&runtime),
             journal,
             updates: Arc::clone(&updates),
+            simulation_pool: Arc::clone(&simulation_pool),
             drained: Mutex::new(None),
         });
-        let inner = Arc::new(Inner { runtime, dispatches, updates, ending });
+        let inner = Arc::new(Inner { runtime, dispatches, updates, policies, simulations, simulation_pool, ending });
         Ok(IonVeil { inner, caller: Caller::default() })
     }
 
@@ -181,6 +222,27 @@ impl IonVeil {
         self.inner.dispatches.clone()
     }
 
+    /// Live policies: outcomes in, escalation and de-escalation out.
+    pub fn policy_engine(&self) -> PolicyEngine {
+        PolicyEngine::new(self)
+    }
+
+    /// Trying policies before living with them.
+    pub fn policy_simulator(&self) -> PolicySimulator {
+        PolicySimulator::new(self)
+    }
+
+    /// The entities behind live policies, one per org, for hosts that send the messages of [`crate::policy`] themselves.
+    pub fn policies(&self) -> Registry<OrgPolicy> {
+        self.inner.policies.clone()
+    }
+
+    /// The entities behind simulations, one per run. What is asked for in messages of [`crate::simulation`] is recorded, but
+    /// run only by [`PolicySimulator::run_simulation`] or at the next start.
+    pub fn simulations(&self) -> Registry<Simulation> {
+        self.inner.simulations.clone()
+    }
+
     /// The journal as an auditor reads it.
     pub fn audit(&self) -> Audit {
         Audit::new(self)
@@ -209,11 +271,27 @@ impl Ending {
         let mut shut = self.drained.lock().unwrap_or_else(PoisonError::into_inner);
         *shut.get_or_insert_with(|| {
             self.updates.stop();
-            let drained = self.runtime.stop(timeout);
+            let begin = Instant::now();
+            // First, since what runs there sends messages until it is done.
+            let simulated = self.simulation_pool.close(timeout);
+            let drained = self.runtime.stop(timeout.saturating_sub(begin.elapsed()));
             self.journal.close();
-            drained
+            simulated && drained
         })
     }
+}
+
+/// Takes up what was interrupted, apart from whoever opens.
+fn resume_simulations(runtime: &Arc<Runtime>, pool: &Arc<SimulationPool>) {
+    let (journal, pool) = (Arc::clone(runtime.journal()), Arc::clone(pool));
+    let resumed = runtime.run_blocking(move || {
+        let resumed = resume_interrupted(journal.as_ref(), &pool);
+        if let Err(error) = &resumed {
+            tracing::error!(%error, "interrupted simulations are not taken up");
+        }
+        resumed
+    });
+    drop(resumed);
 }
 
 impl Drop for Inner {

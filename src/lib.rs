@@ -33,12 +33,13 @@ mod api;
 mod contracts;
 mod error;
 mod instance;
+mod simulation_pool;
 mod updates;
 
 pub use api::{
     AnalyzeTrend, Audit, AuditEntry, AuditFilter, DetectAnomalies, DispatchAggregator, FieldPerformance,
-    GeographicBreakdown, IngestStream, Ingested, JournalHead, JournalStat, Settled, Span, StreamEntry, TrendAnalyzer,
-    Verification, verify_data,
+    GeographicBreakdown, IngestStream, Ingested, JournalHead, JournalStat, PolicyEngine, PolicySimulator, Settled,
+    SimulationRequest, Span, StreamEntry, TrendAnalyzer, Verification, verify_data,
 };
 pub use contracts::{ServiceContract, ServiceRegistry};
 pub use error::Error;
@@ -54,5 +55,11 @@ pub use ionveil_actors::dispatch::DispatchEvent;
 /// Values that several services share.
 pub use ionveil_actors::domain;
 pub use ionveil_actors::error::{Error as ServiceError, Invalid, Kind};
+/// Live policies' messages and answers, and the state machine itself.
+pub use ionveil_actors::policy;
+pub use ionveil_actors::policy::{PolicyScenario, ScenarioBuilder};
 /// The runtime underneath: clocks, limits, registries, for hosts that send messages themselves.
 pub use ionveil_actors::runtime;
+/// Simulations: patterns, runs, comparison, and the messages and answers behind them.
+pub use ionveil_actors::simulation;
+pub use ionveil_actors::simulation::{FailurePattern, FailurePatternGenerator, SimulationResult, SimulationStatus};

@@ -5,6 +5,8 @@ mod dispatch_aggregator;
 mod field_performance;
 mod geographic_breakdown;
 mod ingest_stream;
+mod policy_engine;
+mod policy_simulator;
 mod trend_analyzer;
 
 pub(crate) use audit::SYSTEM;
@@ -13,4 +15,7 @@ pub use dispatch_aggregator::{DispatchAggregator, Ingested};
 pub use field_performance::{FieldPerformance, Span};
 pub use geographic_breakdown::GeographicBreakdown;
 pub use ingest_stream::{IngestStream, Settled};
+pub use policy_engine::PolicyEngine;
+pub(crate) use policy_simulator::resume_interrupted;
+pub use policy_simulator::{PolicySimulator, SimulationRequest};
 pub use trend_analyzer::{AnalyzeTrend, DetectAnomalies, TrendAnalyzer};

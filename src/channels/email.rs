@@ -1,33 +1,28 @@
 //! The channel `email`: SMTP, one session a message.
 //!
 //! lettre writes mails and speaks SMTP; what is here is who is told, what an answer means, and the limits: each step has
-//! its time, the whole session has one, and of each answer only so much is read.
+//! its time, the whole session has one, and `bounded.rs` reads only so much of each answer.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use ionveil_actors::domain::Channel;
 use ionveil_actors::error::Invalid;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Mailboxes, MultiPart};
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
-use lettre::transport::smtp::client::{
-    AsyncSmtpConnection, AsyncTokioStream, Certificate, CertificateStore, TlsParameters,
-};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, CertificateStore, TlsParameters};
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter, MailParameter};
 use lettre::{Address, Message as Mime};
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use super::bounded::Bounded;
 use super::config::{EmailConfig, EmailTls, Recipients, Times};
 use super::http::{STRANGER, header_value, is_of_tls, trusted};
 use super::message::{Delivery, Message, Transport};
@@ -36,9 +31,6 @@ use super::secret::Environment;
 use super::template::{Escape, Extra, Part, TemplateText, Templates};
 use super::told::Told;
 
-/// How much of a server is read before it is spoken to again, in bytes; answers have some hundreds, a chain of certificates
-/// some thousands.
-const ANSWER_BYTES_MAX: usize = 16 * 1024;
 /// Longest subject, in characters.
 const SUBJECT_CHARS_MAX: usize = 200;
 
@@ -442,67 +434,4 @@ fn encryption(config: &EmailConfig) -> Result<Encryption, Invalid> {
         .with_no_client_auth();
     let server = ServerName::try_from(name.clone()).map_err(|error| unfit(&error))?;
     Ok(Encryption::Implicit(TlsConnector::from(Arc::new(tls)), server))
-}
-
-/// A stream of which only so much is read at each turn: a line without an end would otherwise be kept in memory as far as it comes.
-#[derive(Debug)]
-struct Bounded<S> {
-    inner: S,
-    left: usize,
-}
-
-impl<S> Bounded<S> {
-    fn new(inner: S) -> Self {
-        Bounded { inner, left: ANSWER_BYTES_MAX }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
-        self.left = self.left.saturating_sub(buf.filled().len() - before);
-        if self.left == 0 {
-            return Poll::Ready(Err(io::Error::other("the server's answers have no end")));
-        }
-        polled
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.left = ANSWER_BYTES_MAX;
-        Pin::new(&mut self.inner).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
-}
-
-/// Whose address the stream has.
-trait Peer {
-    fn peer(&self) -> io::Result<SocketAddr>;
-}
-
-impl Peer for TcpStream {
-    fn peer(&self) -> io::Result<SocketAddr> {
-        self.peer_addr()
-    }
-}
-
-impl Peer for tokio_rustls::client::TlsStream<TcpStream> {
-    fn peer(&self) -> io::Result<SocketAddr> {
-        self.get_ref().0.peer_addr()
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Peer + Send + Sync + Unpin + fmt::Debug> AsyncTokioStream for Bounded<S> {
-    fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.peer()
-    }
 }

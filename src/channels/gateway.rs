@@ -152,6 +152,9 @@ impl Gateway {
         let signer = match &config.signing_secret {
             Some(secret) => {
                 let field = format!("{field}.signing_secret");
+                if method == Method::GET {
+                    return Err(Invalid::new(field, "given", "left out beside GET, which has no body to sign").into());
+                }
                 Some(Signer::new(&secret.read(&field, environment)?, &field)?)
             }
             None => None,

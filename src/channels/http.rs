@@ -78,9 +78,8 @@ impl Client {
 
     /// Sends one request and tells what its answer means.
     pub(super) fn send(&self, mut request: Request<Vec<u8>>) -> Answer {
-        if let Ok(value) = HeaderValue::from_str(concat!("IonVeil/", env!("CARGO_PKG_VERSION"))) {
-            request.headers_mut().insert(header::USER_AGENT, value);
-        }
+        let us = HeaderValue::from_static(concat!("IonVeil/", env!("CARGO_PKG_VERSION")));
+        request.headers_mut().entry(header::USER_AGENT).or_insert(us);
         let outcome =
             if request.body().is_empty() { self.agent.run(request.map(|_| ())) } else { self.agent.run(request) };
         match outcome {
@@ -312,26 +311,26 @@ mod tests {
     fn retry_after_is_read_as_seconds_and_as_a_date() {
         let now = httpdate::parse_http_date("Sat, 31 Jan 2026 08:15:00 GMT").expect("a date");
         let seconds = |seconds| Some(Duration::from_secs(seconds));
-        let cases: [(&[(&'static str, &str)], Option<Duration>); 12] = [
-            (&[], None),
-            (&[("retry-after", "0")], seconds(0)),
-            (&[("retry-after", "120")], seconds(120)),
-            (&[("retry-after", " 7 ")], seconds(7)),
-            (&[("retry-after", "Sat, 31 Jan 2026 08:16:30 GMT")], seconds(90)),
-            (&[("retry-after", "Saturday, 31-Jan-26 08:16:30 GMT")], seconds(90)),
-            (&[("retry-after", "Sat, 31 Jan 2026 08:14:00 GMT")], seconds(0)),
+        let cases = [
+            (vec![], None),
+            (vec![("retry-after", "0")], seconds(0)),
+            (vec![("retry-after", "120")], seconds(120)),
+            (vec![("retry-after", " 7 ")], seconds(7)),
+            (vec![("retry-after", "Sat, 31 Jan 2026 08:16:30 GMT")], seconds(90)),
+            (vec![("retry-after", "Saturday, 31-Jan-26 08:16:30 GMT")], seconds(90)),
+            (vec![("retry-after", "Sat, 31 Jan 2026 08:14:00 GMT")], seconds(0)),
             // The server's clock is an hour ahead of ours.
             (
-                &[("retry-after", "Sat, 31 Jan 2026 09:16:00 GMT"), ("date", "Sat, 31 Jan 2026 09:15:00 GMT")],
+                vec![("retry-after", "Sat, 31 Jan 2026 09:16:00 GMT"), ("date", "Sat, 31 Jan 2026 09:15:00 GMT")],
                 seconds(60),
             ),
-            (&[("retry-after", "86401")], Some(Delivery::AFTER_MAX)),
-            (&[("retry-after", "99999999999999999999999999")], Some(Delivery::AFTER_MAX)),
-            (&[("retry-after", "-5")], None),
-            (&[("retry-after", "soon")], None),
+            (vec![("retry-after", "86401")], Some(Delivery::AFTER_MAX)),
+            (vec![("retry-after", "99999999999999999999999999")], Some(Delivery::AFTER_MAX)),
+            (vec![("retry-after", "-5")], None),
+            (vec![("retry-after", "soon")], None),
         ];
         for (given, expected) in cases {
-            assert_eq!(retry_after(&headers(given), now), expected, "{given:?}");
+            assert_eq!(retry_after(&headers(&given), now), expected, "{given:?}");
         }
     }
 

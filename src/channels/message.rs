@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use ionveil_actors::domain::OrgId;
+use ionveil_actors::error::Invalid;
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
@@ -67,6 +68,36 @@ pub struct Message {
     pub others: Vec<Value>,
     /// Who is told: addresses, numbers or names, as the channel understands them. Empty: whom the configuration names.
     pub recipients: Vec<String>,
+}
+
+impl Message {
+    /// A message about an alert as it stands, which is not sent but shown: `escalated`, `acknowledged` or `resolved` as its
+    /// status is, else `raised`.
+    ///
+    /// # Errors
+    /// Invalid when the value has no `alert_id` or `org_id` of an alert.
+    pub fn of_alert(alert: Value) -> Result<Self, Invalid> {
+        let id = alert["alert_id"].as_str().and_then(|id| Uuid::try_parse(id).ok());
+        let alert_id = id.ok_or_else(|| Invalid::new("alert_id", &alert["alert_id"], "the id of an alert"))?;
+        let level = alert["escalation_level"].as_u64().and_then(|level| u8::try_from(level).ok()).unwrap_or(1);
+        Ok(Message {
+            notification_id: Uuid::nil(),
+            idempotency_key: format!("{alert_id}/preview"),
+            kind: match alert["status"].as_str() {
+                Some("escalated") => MessageKind::Escalated,
+                Some("acknowledged") => MessageKind::Acknowledged,
+                Some("resolved") => MessageKind::Resolved,
+                _ => MessageKind::Raised,
+            },
+            org_id: alert["org_id"].as_str().unwrap_or_default().parse()?,
+            alert_id,
+            level,
+            cycle: 1,
+            alert,
+            others: Vec::new(),
+            recipients: Vec::new(),
+        })
+    }
 }
 
 /// Ids only: an alert's notes and the recipients are nobody's business in a log.

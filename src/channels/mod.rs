@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `message.rs` | what is told, and what can become of it |
 //! | `callback.rs` `log.rs` `email.rs` `slack.rs` `pagerduty.rs` | the channel of that name |
+//! | `bounded.rs` | how much of a mail server is read |
 //! | `gateway.rs` | `webhook`, `sms`, `push`, `radio`; `sms.rs` cuts texts, `signature.rs` signs |
 //! | `told.rs` | who has it already, of several recipients |
 //! | `http.rs` `address.rs` | one request, its limits, what its answer means, where it may go |
@@ -20,6 +21,8 @@ mod message;
 
 #[cfg(feature = "channels")]
 mod address;
+#[cfg(feature = "channels")]
+mod bounded;
 #[cfg(feature = "channels")]
 mod config;
 #[cfg(feature = "channels")]

@@ -22,12 +22,22 @@ pub enum Secret {
 }
 
 /// A value that may be secret, but need not be.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Setting {
     /// As it stands.
     Plain(String),
     /// From elsewhere.
     Secret(Secret),
+}
+
+/// Not the text: not everybody who keeps a token in it says so.
+impl fmt::Debug for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Setting::Plain(_) => f.write_str("Plain(***)"),
+            Setting::Secret(secret) => secret.fmt(f),
+        }
+    }
 }
 
 /// A secret that was read. It can be used, not shown.

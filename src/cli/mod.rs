@@ -2,23 +2,32 @@
 
 mod anomalies;
 mod audit;
+mod compare;
 mod compliance;
 mod contracts;
+mod counterfactual;
 mod demo;
 mod drawing;
 mod export;
 mod failure;
+mod fit;
 mod heatmap;
 mod ingest;
 mod journal;
 mod metric;
+mod montecarlo;
 mod output;
+mod pattern;
 mod place;
+mod policy;
 mod progress;
 mod regions;
+mod simulate;
 mod snapshot;
 mod standards;
+mod sweep;
 mod time;
+mod timeline;
 mod trend;
 mod utilisation;
 
@@ -72,6 +81,28 @@ enum Command {
     Regions(regions::Args),
     /// A metric over a grid of where dispatches are.
     Heatmap(heatmap::Args),
+    /// Try a policy against a failure pattern.
+    Simulate(simulate::Args),
+    /// A failure pattern, from a file or made by rule.
+    Pattern(pattern::Args),
+    /// Try several policies against the same pattern.
+    Compare(compare::CompareArgs),
+    /// Try several policies and recommend one, with reasons.
+    Recommend(compare::RecommendArgs),
+    /// Try every combination of thresholds.
+    Sweep(sweep::Args),
+    /// Try policies against many random patterns.
+    Montecarlo(montecarlo::Args),
+    /// Estimate how bursty recorded failures are.
+    Fit(fit::Args),
+    /// What a policy would have done with the outcomes that an org recorded.
+    Counterfactual(counterfactual::Args),
+    /// Look at the live policy of an org, feed it, move it.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  ionveil policy record --org sffd failure --count 3 && ionveil policy show --org sffd"
+    )]
+    Policy(policy::Command),
     /// How an org's responses compare with a published standard.
     Compliance(compliance::Args),
     /// The share of their hours that an org's units spend on calls.
@@ -128,6 +159,15 @@ fn run(command: Command, place: &place::Place, output: &mut Output) -> Result<Ex
         Command::Anomalies(args) => anomalies::run(&args, place, output),
         Command::Regions(args) => regions::run(&args, place, output),
         Command::Heatmap(args) => heatmap::run(&args, place, output),
+        Command::Simulate(args) => simulate::run(&args, place, output),
+        Command::Pattern(args) => pattern::run(&args, output),
+        Command::Compare(args) => compare::run_compare(&args, place, output),
+        Command::Recommend(args) => compare::run_recommend(&args, place, output),
+        Command::Sweep(args) => sweep::run(&args, output),
+        Command::Montecarlo(args) => montecarlo::run(&args, output),
+        Command::Fit(args) => fit::run(&args, place, output),
+        Command::Counterfactual(args) => counterfactual::run(&args, place, output),
+        Command::Policy(command) => policy::run(&command, place, output),
         Command::Compliance(args) => compliance::run(&args, place, output),
         Command::Utilisation(args) => utilisation::run(&args, place, output),
         Command::Standards(standards::Args {}) => standards::run(output),

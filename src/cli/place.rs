@@ -1,7 +1,6 @@
 //! Where the data is, and how it is opened.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use ionveil::{Config, IonVeil, Kind};
 
@@ -21,16 +20,16 @@ impl Place {
     /// Opens for a command that changes something; makes the directory when there is none.
     pub(super) fn open(&self) -> Result<IonVeil, Failure> {
         let _working = Progress::waiting("opening the journal");
-        Ok(IonVeil::open(Config::at(&self.data).with_flush_interval(Duration::ZERO))?.acting_as(PRINCIPAL)?)
+        Ok(IonVeil::open(Config::at(&self.data).without_background())?.acting_as(PRINCIPAL)?)
     }
 
     /// Opens for a command that only asks. Where there is no journal nothing is known, and nothing is created.
     pub(super) fn open_to_ask(&self) -> Result<IonVeil, Failure> {
         let _working = Progress::waiting("opening the journal");
-        match IonVeil::open(Config::at(&self.data).existing().with_flush_interval(Duration::ZERO)) {
+        match IonVeil::open(Config::at(&self.data).existing().without_background()) {
             Err(error) if error.kind() == Kind::NotFound => {
                 eprintln!("note: there is no journal in {}, so nothing is known", self.data.display());
-                Ok(IonVeil::open(Config::in_memory())?)
+                Ok(IonVeil::open(Config::in_memory().without_background())?)
             }
             opened => Ok(opened?),
         }

@@ -40,6 +40,9 @@ pub struct MetricUpdate {
     pub metric: AggregatedMetric,
 }
 
+/// The updates of some minutes, each with its metric.
+type ByMetric = Vec<(Metric, Arc<MetricUpdate>)>;
+
 /// What a subscription is about. Equal ones share their updates.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Topic {
@@ -165,7 +168,7 @@ impl Updates {
         org: &str,
         minutes: &BTreeSet<Timestamp>,
         position: Position,
-    ) -> Result<(Vec<(Metric, Arc<MetricUpdate>)>, u64), Error> {
+    ) -> Result<(ByMetric, u64), Error> {
         let unheard = minutes.len().saturating_sub(BUFFERED_UPDATES_MAX);
         let asked = GetMinutes { minutes: minutes.iter().skip(unheard).copied().collect() };
         let values = block_on(self.dispatches.ask(org, asked, Caller::default()))?;

@@ -70,6 +70,10 @@ fn what_is_wrong_is_named_with_its_line_and_what_is_allowed() {
             "channels.push.method is \"post\", allowed: POST, PUT, PATCH, GET",
         ),
         (
+            "[channels.push]\nurl = \"https://h/\"\nmethod = \"GET\"\nsigning_secret = { env = \"SIGNING\" }",
+            "channels.push.signing_secret is given, allowed: left out beside GET, which has no body to sign",
+        ),
+        (
             "[channels.push]\nurl = \"http://h/\"",
             "c.toml:2:7: channels.push.url is http://…, allowed: https://…, or allow_plain_http = true beside it",
         ),
@@ -162,4 +166,27 @@ fn a_secret_from_a_file_may_end_in_a_newline_and_holds_no_other() {
         std::fs::write(&file, content).expect("a file");
         assert_eq!(Channels::parse("c.toml", &config).is_ok(), is_fine, "{content:?}");
     }
+}
+
+#[test]
+fn the_example_of_the_documentation_sets_all_channels_up() {
+    let document =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/channels.md")).expect("it is there");
+    let example = document.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let identity = crate::support::identity(&["127.0.0.1"]);
+    let directory = tempfile::tempdir().expect("a directory");
+    let secret = directory.path().join("secret");
+    std::fs::write(&secret, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n").expect("a file");
+    // Not every machine that runs this trusts any certificate.
+    let with_certificates = |line: &str| match line.starts_with("[channels.") && !line.contains(".templates") {
+        true => format!("{line}\nca_file = {:?}\n", identity.ca_file),
+        false => format!("{line}\n"),
+    };
+    let config: String = example.lines().map(with_certificates).collect();
+    let config = config.replace("/run/secrets/ionveil-webhook", secret.to_str().expect("UTF-8"));
+    let environment =
+        |name: &str| Some(if name.ends_with("URL") { "https://hooks.slack.com/T0" } else { "hunter2" }.to_owned());
+    let channels =
+        Channels::parse_with("channels.md", &config, &environment).unwrap_or_else(|bad| panic!("{bad}\n{config}"));
+    assert_eq!(channels.names().count(), Channel::ALL.len() - 2, "all but callback and push: {channels:?}");
 }

@@ -51,6 +51,41 @@ fn a_mail_says_what_happened_and_which_message_it_is() {
 }
 
 #[test]
+fn a_mail_in_words() {
+    let preview = email(&server(&[]), "").preview(&message());
+    let text = preview.split("<!doctype").next().expect("a text").trim_end();
+    let expected = "To: ops@example.org
+Subject: [CRITICAL] Raised: incident i-1 is late (sffd)
+
+Raised: incident i-1 is late
+
+5.00 of 5 minutes had passed
+
+Organisation:  sffd
+Incident:      i-1
+Severity:      critical
+Status:        open
+Level:         1 (operator)
+Raised:        2026-01-31T08:15:00Z
+Rule:          sla-breach, version 3
+Alert:         0198c0de-0000-5000-8000-000000000001
+
+Please acknowledge it.";
+    assert_eq!(text, expected);
+}
+
+/// Where the outbox sends from.
+#[test]
+fn sending_works_on_the_blocking_pool_of_a_runtime() {
+    let server = server(&[]);
+    let email = email(&server, "");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let sent = runtime.block_on(async move { tokio::task::spawn_blocking(move || email.send(&message())).await });
+    assert_eq!(sent.expect("no panic"), Delivery::Delivered);
+    server.taken();
+}
+
+#[test]
 fn an_alert_cannot_write_headers_or_commands() {
     let server = server(&[]);
     let email = email(&server, "");
@@ -270,6 +305,24 @@ fn nothing_is_said_to_a_server_that_does_not_encrypt_or_is_a_stranger() {
             assert!(!server.said().iter().any(|line| line.starts_with("MAIL") || line.starts_with("AUTH")));
         }
     }
+}
+
+/// Somebody in between puts plain answers behind the one to STARTTLS and then lets nothing through any more. A client that
+/// kept them would take them for what the server says in secret, and a mail that went nowhere for delivered.
+#[test]
+fn nothing_that_was_said_in_the_open_counts_once_a_session_is_encrypted() {
+    let identity = identity(&["127.0.0.1"]);
+    let injected =
+        "220 go ahead\r\n250-loopback\r\n250 8BITMIME\r\n250 ok\r\n250 ok\r\n354 go on\r\n250 queued\r\n221 bye";
+    let behaviour = Behaviour {
+        tls: Some((Tls::Starttls, Arc::clone(&identity.server))),
+        answers: vec![("STARTTLS", Reply::Line(injected)), ("MAIL", Reply::Stall)],
+        ..Behaviour::default()
+    };
+    let server = Server::start(vec![behaviour]);
+    let more = format!("tls = \"starttls\"\nca_file = {:?}\nlimits = {{ total_seconds = 3 }}", identity.ca_file);
+    assert_retry(&email(&server, &more).send(&message()), "did not prove who it is");
+    assert!(server.has_no_mail());
 }
 
 #[test]

@@ -160,7 +160,7 @@ fn an_answer_without_an_end_is_not_read_to_its_end() {
 }
 
 /// What a server gets rid of before it notices that nobody reads: what the system keeps for a connection, and more.
-const WRITTEN_MAX: u64 = 64 << 20;
+const WRITTEN_MAX: u64 = 32 << 20;
 
 #[test]
 fn what_is_no_http_is_tried_again() {

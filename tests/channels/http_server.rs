@@ -186,7 +186,7 @@ fn serve(
         Act::EndlessLine => endless(&mut stream, "HTTP/1.1 200 OK\r\nx-more: ", "and more and more ", written),
         Act::EndlessBody => {
             let head = "HTTP/1.1 400 Bad Request\r\ntransfer-encoding: chunked\r\n\r\n";
-            endless(&mut stream, head, "10\r\n0123456789abcdef\r\n", written)
+            endless(&mut stream, head, &format!("1000\r\n{}\r\n", "x".repeat(0x1000)), written)
         }
         Act::Drip => {
             let (_keep, never) = channel::<()>();
@@ -203,7 +203,7 @@ fn serve(
 /// Until the client hangs up; then says how much there was.
 fn endless(stream: &mut impl Write, head: &str, piece: &str, written: &dyn Fn(u64)) -> io::Result<()> {
     stream.write_all(head.as_bytes())?;
-    let pieces = piece.repeat(1000);
+    let pieces = piece.repeat(1 + 64 * 1024 / piece.len());
     let mut count = 0;
     while stream.write_all(pieces.as_bytes()).is_ok() {
         count += pieces.len() as u64;

@@ -120,7 +120,8 @@ fn no_channel_logs_people_or_secrets_or_gives_them_as_a_reason() {
 
 #[test]
 fn a_configuration_is_debugged_without_its_secrets() {
-    let text = "[channels.pagerduty]\nrouting_key = { env = \"ROUTING\" }";
+    let text = "[channels.pagerduty]\nrouting_key = { env = \"ROUTING\" }\n\
+                [channels.push]\nurl = \"https://push.example/hunter2\"\nheaders = { X-Key = \"hunter2\" }";
     let shown = format!("{:?}", Config::parse("c.toml", text).expect("a configuration"));
     assert!(shown.contains("ROUTING") && !shown.contains("hunter2"), "{shown}");
 }

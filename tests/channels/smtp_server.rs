@@ -233,8 +233,8 @@ impl Session<'_> {
                 }
             }
         };
-        stream.write_all(text.as_bytes())?;
-        stream.write_all(b"\r\n")?;
+        // In one piece, as a line that is sent at once arrives.
+        stream.write_all(format!("{text}\r\n").as_bytes())?;
         stream.flush()?;
         Ok(text.starts_with(['2', '3']))
     }

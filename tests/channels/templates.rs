@@ -64,6 +64,29 @@ fn a_preview_is_what_is_sent_whether_or_not_the_channel_is_set_up() {
 }
 
 #[test]
+fn a_preview_of_an_alert_goes_by_its_status() {
+    for (status, words) in [
+        ("open", "Raised"),
+        ("escalated", "Escalated to level 3"),
+        ("acknowledged", "Acknowledged"),
+        ("resolved", "Resolved"),
+        ("suppressed", "Raised"),
+    ] {
+        let mut alert = message().alert;
+        alert["status"] = json!(status);
+        alert["escalation_level"] = json!(3);
+        let shown = Message::of_alert(alert).expect("an alert");
+        let preview = Channels::default().preview(Channel::Email, &shown);
+        assert!(preview.contains(&format!("Subject: [CRITICAL] {words}: incident i-1 is late (sffd)\n")), "{preview}");
+    }
+    for missing in ["alert_id", "org_id"] {
+        let mut alert = message().alert;
+        alert[missing] = json!(null);
+        assert_eq!(Message::of_alert(alert).expect_err("no alert").field, missing);
+    }
+}
+
+#[test]
 fn json_stays_json_whatever_an_alert_holds() {
     let server = Server::start(vec![answer("200 OK", &[])]);
     let config = format!(
@@ -152,6 +175,24 @@ fn a_template_that_fails_on_an_alert_gives_way_to_the_default() {
     assert_eq!(radio.send(&sent), Delivery::Delivered);
     assert_eq!(server.request().json()["text"], "10 times");
     sent.alert["occurrences"] = json!(0);
+    assert_eq!(radio.send(&sent), Delivery::Delivered);
+    assert_eq!(server.request().json()["text"], "CRITICAL Raised sffd: incident i-1 is late");
+}
+
+#[test]
+fn a_body_that_is_json_no_more_for_an_alert_gives_way_to_the_default() {
+    let server = Server::start(vec![answer("200 OK", &[])]);
+    let config = format!(
+        "[channels.radio]\nurl = {:?}\n{}\n[channels.radio.templates]\n\
+         body = '{{\"times\": {{% if alert.occurrences > 5 %}}many{{% else %}}{{{{ alert.occurrences }}}}{{% endif %}}}}'",
+        server.url(),
+        server.allowed()
+    );
+    let radio = channel(Channel::Radio, &config);
+    let mut sent = message();
+    assert_eq!(radio.send(&sent), Delivery::Delivered);
+    assert_eq!(server.request().json(), json!({ "times": 1 }));
+    sent.alert["occurrences"] = json!(6);
     assert_eq!(radio.send(&sent), Delivery::Delivered);
     assert_eq!(server.request().json()["text"], "CRITICAL Raised sffd: incident i-1 is late");
 }
