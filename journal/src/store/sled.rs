@@ -19,6 +19,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::halves::Covers;
 use super::redo::{COMMIT_LEN_MAX, Keyed, RedoLog};
 use super::{BlockKey, SideChange, Store};
 use crate::error::{Damage, Error};
@@ -57,7 +58,7 @@ struct Writing {
     /// The last key that there is, with a block or without.
     last_key: BlockKey,
     /// Makes sled durable with all that is in the half of the redo log that is not being written.
-    checkpoint: Option<JoinHandle<Result<(), Error>>>,
+    checkpoint: Option<(Covers, JoinHandle<Result<(), Error>>)>,
     /// Something went wrong: what the redo log holds may be all there is of it.
     has_failed: bool,
 }
@@ -114,6 +115,7 @@ impl SledStore {
         if !latest.is_empty() {
             store.write(|writing| {
                 store.insert(latest, writing)?;
+                writing.redo.halves.gave_all();
                 store.checkpoint(writing)?;
                 writing.redo.clear().map_err(|error| Error::io("writing the redo log", error))
             })?;
@@ -199,7 +201,9 @@ impl SledStore {
     /// have an entry there, and blocks that sled gets later.
     fn checkpoint(&self, writing: &mut Writing) -> Result<(), Error> {
         writing.finish_checkpoint()?;
+        let covers = writing.redo.halves.checkpoint();
         make_durable(self.db(), &self.log, self.guards)?;
+        writing.redo.halves.checkpointed(covers);
         writing.unsynced = 0;
         Ok(())
     }
@@ -208,6 +212,7 @@ impl SledStore {
     /// what is in this one.
     fn turn_redo_log(&self, writing: &mut Writing) -> Result<(), Error> {
         writing.finish_checkpoint()?;
+        let covers = writing.redo.halves.checkpoint();
         let (db, guards) = (self.db().clone(), self.guards);
         let log = self.log.try_clone().map_err(|error| Error::io("syncing the journal", error))?;
         let work = move || {
@@ -215,20 +220,21 @@ impl SledStore {
                 .unwrap_or_else(|panic| Err(Error::io("writing to sled", std::io::Error::other(panic))))
         };
         let thread = std::thread::Builder::new().name("ionveil-checkpoint".into()).spawn(work);
-        writing.checkpoint = Some(thread.map_err(|error| Error::io("starting a checkpoint", error))?);
+        let thread = thread.map_err(|error| Error::io("starting a checkpoint", error))?;
+        writing.checkpoint = Some((covers, thread));
         writing.unsynced = 0;
-        writing.redo.turn();
-        Ok(())
+        writing.redo.turn().map_err(|error| Error::io("writing the redo log", error))
     }
 }
 
 impl Writing {
     /// Waits for the checkpoint that is under way, if there is one.
     fn finish_checkpoint(&mut self) -> Result<(), Error> {
-        let Some(thread) = self.checkpoint.take() else { return Ok(()) };
-        thread
-            .join()
-            .unwrap_or_else(|_| Err(Error::io("writing to sled", std::io::Error::other("a checkpoint panicked"))))
+        let Some((covers, thread)) = self.checkpoint.take() else { return Ok(()) };
+        let ended = thread.join();
+        ended.unwrap_or_else(|_| Err(Error::io("writing to sled", std::io::Error::other("a checkpoint panicked"))))?;
+        self.redo.halves.checkpointed(covers);
+        Ok(())
     }
 }
 
@@ -288,7 +294,9 @@ impl Store for SledStore {
                 self.turn_redo_log(writing)?;
                 assert!(append(writing)?, "an empty half has room for the largest commit");
             }
-            self.insert(blocks, writing)
+            self.insert(blocks, writing)?;
+            writing.redo.halves.gave_all();
+            Ok(())
         })
     }
 
@@ -423,4 +431,31 @@ fn dir_bytes(dir: &Path) -> u64 {
         Some(if meta.is_dir() { dir_bytes(&entry.path()) } else { meta.len() })
     });
     sizes.sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A checkpoint amid a commit once went on in the other half of the redo log; see `halves.rs`. The store refuses a
+    /// commit for which an entry would have to be written over that may be all there is of another one.
+    #[test]
+    fn checkpoints_amid_commits_leave_the_redo_log_where_it_is() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = SledStore::open(dir.path(), Guards::ON).expect("opens");
+        let mut next = BlockKey::FIRST;
+        let mut commit = |blocks: u64| {
+            let keyed = (0..blocks).map(|number| (next.plus(number), vec![7; 16_000]));
+            store.commit(keyed.collect()).expect("no entry would be written over too early");
+            next = next.plus(blocks);
+        };
+        // Room for 30 blocks is left before sled has to be made durable, so that is amid the second commit.
+        let part = SideChange::Put(vec![1], vec![1; UNSYNCED_MAX - 30 * 16_000]);
+        store.change_side(vec![part]).expect("written");
+        commit(20);
+        let before = store.writing().unsynced;
+        commit(20);
+        assert!(store.writing().unsynced < before, "a checkpoint was made amid it");
+        (0..5).for_each(|_| commit(25));
+    }
 }
