@@ -4,7 +4,8 @@
 //! Both are measured in turn in one run, and the ratio is the median over the repetitions: rates of different runs, on a
 //! machine that others use too, cannot be compared. `cargo bench -p ionveil-journal`; `IONVEIL_BENCH_SECONDS` is the time
 //! per measurement (0.8) and `IONVEIL_BENCH_REPETITIONS` their number (5). `IONVEIL_BENCH_MILLIONS=3` shows
-//! instead what a journal of so many million events takes in memory, which lasts a minute. `IONVEIL_BENCH_ROW` is for a profiler: only the
+//! instead what a journal of so many million events takes in memory and time to read, with caches of several sizes, which
+//! lasts a minute. `IONVEIL_BENCH_ROW` is for a profiler: only the
 //! appends of that row, from 1, and nothing else.
 
 #![allow(clippy::print_stdout)] // the table is what a benchmark is for
@@ -19,7 +20,7 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use ionveil_journal::{Journal, LocalJournal, Outcome, Position, Sequence, StreamId};
+use ionveil_journal::{Journal, LocalJournal, Options, Outcome, Position, Sequence, StreamId};
 
 use support::{
     APPENDS, Engine, GroupWriter, PAYLOAD_LEN, Payloads, PlainFile, STREAMS, append_events, append_rate, median,
@@ -38,6 +39,9 @@ fn main() {
     let only = (setting("IONVEIL_BENCH_ROW", 0.0) as usize).checked_sub(1);
     let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory on the disk of the build");
     let payloads = Payloads::new();
+    if let Some(dir) = std::env::var_os("IONVEIL_BENCH_READ") {
+        return reading(Path::new(&dir));
+    }
     let millions = setting("IONVEIL_BENCH_MILLIONS", 0.0) as u64;
     if millions > 0 {
         return memory(&place.path().join("memory"), &payloads, millions);
@@ -86,16 +90,38 @@ fn memory(dir: &Path, payloads: &Payloads, millions: u64) {
         "\n{millions} M events written in {seconds:.0} s, 64 in flight; resident memory then {} MiB",
         resident_mib()
     );
+    let bytes = journal.stat().bytes_on_disk as f64 / journal.stat().events as f64;
     drop(journal);
+    println!("{bytes:.0} bytes on disk per event\n");
+    println!(
+        "{:>10} {:>10} {:>14} {:>18} {:>14} {:>14}",
+        "cache MiB", "open s", "open, MiB more", "a stream, events/s", "all, events/s", "then MiB more"
+    );
+    for mib in CACHES_MIB {
+        // A process each, since memory that was given back is seldom seen to be.
+        let program = std::env::current_exe().expect("this one");
+        let mut measure = std::process::Command::new(program);
+        let ended = measure.env("IONVEIL_BENCH_READ", dir).env("IONVEIL_BENCH_CACHE", mib.to_string()).status();
+        assert!(ended.expect("started").success());
+    }
+}
+
+const CACHES_MIB: [u64; 4] = [16, 64, 256, 1024];
+
+/// One row: opening a journal that is there, reading one of its streams and then all of it, and the memory that takes.
+fn reading(dir: &Path) {
+    let mib = setting("IONVEIL_BENCH_CACHE", 64.0) as u64;
     let before = resident_mib();
     let begin = Instant::now();
-    let journal = LocalJournal::open(dir).expect("opens");
-    let seconds = begin.elapsed().as_secs_f64();
-    let after = resident_mib();
-    let bytes = journal.stat().bytes_on_disk as f64 / journal.stat().events as f64;
-    println!(
-        "opened in {seconds:.2} s; resident memory {before} MiB before, {after} MiB after; {bytes:.0} bytes per event"
-    );
+    let journal = LocalJournal::open_with(dir, Options { cache_bytes: mib << 20 }).expect("opens");
+    let opening = begin.elapsed().as_secs_f64();
+    let opened = resident_mib() - before;
+    let stream: StreamId = "dispatch/7".parse().expect("a stream");
+    let (of_stream, _) = journal.stream_head(&stream).expect("it has events");
+    let stream_rate = rate(of_stream.get(), || read_stream(&journal, &stream));
+    let rate = rate(journal.head().position.get(), || read_all(&journal));
+    let then = resident_mib() - before;
+    println!("{mib:>10} {opening:>10.2} {opened:>14} {stream_rate:>18.0} {rate:>14.0} {then:>14}");
 }
 
 fn resident_mib() -> u64 {
@@ -114,46 +140,59 @@ fn replay(place: &Path, payloads: &Payloads, repetitions: usize) {
     drop(journal);
 
     let one: StreamId = "dispatch/one".parse().expect("a stream");
-    let mut scans = Vec::new();
-    let mut of_one = Vec::new();
-    let mut opens = Vec::new();
+    // With the default cache, and with one that holds all of it.
+    let caches = [Options::default().cache_bytes, 1 << 30];
+    let mut results = [(); 2].map(|()| (Vec::new(), Vec::new(), Vec::new()));
     let mut bytes = [std::fs::metadata(&file).expect("there").len() as f64, 0.0];
     for _ in 0..repetitions {
-        let of_plain = rate(REPLAY_EVENTS, || scan_plain(&file));
-        let begin = Instant::now();
-        let journal = LocalJournal::open(&dir).expect("opens");
-        opens.push(begin.elapsed().as_secs_f64());
-        let of_journal = rate(REPLAY_EVENTS, || {
-            let mut touched = Touched::default();
-            journal
-                .read_all(Position::FIRST, Position::MAX, &mut |record| {
-                    touched.touch(record.payload);
-                    ControlFlow::Continue(())
-                })
-                .expect("readable");
-            touched
-        });
-        scans.push([of_plain, of_journal]);
-        of_one.push(rate(REPLAY_APPENDS * REPLAY_OF_ONE, || {
-            let mut touched = Touched::default();
-            journal
-                .read_stream(&one, Sequence::FIRST, Sequence::MAX, &mut |record| {
-                    touched.touch(record.payload);
-                    ControlFlow::Continue(())
-                })
-                .expect("readable");
-            touched
-        }));
-        bytes[1] = journal.stat().bytes_on_disk as f64;
+        for ((scans, of_one, opens), cache_bytes) in results.iter_mut().zip(caches) {
+            let of_plain = rate(REPLAY_EVENTS, || scan_plain(&file));
+            let begin = Instant::now();
+            let journal = LocalJournal::open_with(&dir, Options { cache_bytes }).expect("opens");
+            opens.push(begin.elapsed().as_secs_f64());
+            let of_journal = rate(REPLAY_EVENTS, || read_all(&journal));
+            scans.push([of_plain, of_journal]);
+            of_one.push(rate(REPLAY_APPENDS * REPLAY_OF_ONE, || read_stream(&journal, &one)));
+            bytes[1] = journal.stat().bytes_on_disk as f64;
+        }
     }
-    let [plain, journal, ratio] = medians(&scans);
-    println!("\nreplay of {REPLAY_EVENTS} events, touching every payload, files in the page cache\n");
-    println!("{:>34} {:>14} {:>14} {:>8}", "", "plain file", "journal", "ratio");
-    println!("{:>34} {plain:>14.0} {journal:>14.0} {ratio:>8.2}", "all, events/s");
-    println!("{:>34} {:>14} {:>14.0}", "one stream of 10000, events/s", "", median(of_one));
-    println!("{:>34} {:>14} {:>14.2}", "opening, seconds", "", median(opens));
+    println!("\nreplay of {REPLAY_EVENTS} events, touching every payload, files in the page cache");
+    for ((scans, of_one, opens), cache_bytes) in results.into_iter().zip(caches) {
+        let [plain, journal, ratio] = medians(&scans);
+        println!(
+            "\n{:>34} {:>14} {:>14} {:>8}",
+            format!("cache of {} MiB", cache_bytes >> 20),
+            "plain file",
+            "journal",
+            "ratio"
+        );
+        println!("{:>34} {plain:>14.0} {journal:>14.0} {ratio:>8.2}", "all, events/s");
+        println!("{:>34} {:>14} {:>14.0}", "one stream of 10000, events/s", "", median(of_one));
+        println!("{:>34} {:>14} {:>14.2}", "opening, seconds", "", median(opens));
+    }
+    println!();
     let [plain, journal] = bytes.map(|bytes| bytes / REPLAY_EVENTS as f64);
     println!("{:>34} {plain:>14.0} {journal:>14.0} {:>8.2}", "bytes on disk per event", journal / plain);
+}
+
+fn read_all(journal: &LocalJournal) -> Touched {
+    let mut touched = Touched::default();
+    let read = journal.read_all(Position::FIRST, Position::MAX, &mut |record| {
+        touched.touch(record.payload);
+        ControlFlow::Continue(())
+    });
+    read.expect("readable");
+    touched
+}
+
+fn read_stream(journal: &LocalJournal, stream: &StreamId) -> Touched {
+    let mut touched = Touched::default();
+    let read = journal.read_stream(stream, Sequence::FIRST, Sequence::MAX, &mut |record| {
+        touched.touch(record.payload);
+        ControlFlow::Continue(())
+    });
+    read.expect("readable");
+    touched
 }
 
 /// Of the plain file's rates, the journal's, and the ratios of those measured together.

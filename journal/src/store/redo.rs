@@ -54,7 +54,8 @@ impl RedoLog {
         file.sync_all()?;
         let blocks = read(&file)?;
         let len = file.metadata()?.len();
-        Ok((RedoLog { file, len, halves: Halves::found(), next: 0, checksum: 0, entry: Vec::new() }, blocks))
+        let halves = Halves::found(!blocks.is_empty());
+        Ok((RedoLog { file, len, halves, next: 0, checksum: 0, entry: Vec::new() }, blocks))
     }
 
     /// Writes one commit and returns when it is on stable storage; false when there is no room for it in this half.
