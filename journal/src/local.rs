@@ -33,8 +33,8 @@ pub const QUEUE_BYTES_MAX: usize = 64 << 20;
 /// How a journal is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
-    /// Bytes of what was read that are kept in memory, at least 1 MiB and about: what sled keeps besides comes on top, see
-    /// `docs/journal-performance.md`. More of it makes reading old events faster as long as the journal is not much larger.
+    /// How many bytes of what was read are kept in memory; at least 1 MiB, by default 32. About 70 MiB come on top, and the
+    /// index of streams, see `docs/journal-performance.md`. A journal that fits is read many times faster again.
     pub cache_bytes: u64,
 }
 
@@ -45,7 +45,7 @@ impl Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { cache_bytes: 64 << 20 }
+        Options { cache_bytes: 32 << 20 }
     }
 }
 
