@@ -22,11 +22,11 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use ionveil_journal::{Journal, LocalJournal, Options, Outcome, Position, Sequence, StreamId};
+use ionveil_journal::{Append, Journal, LocalJournal, Options, Outcome, Position, Sequence, StreamId};
 
 use support::{
-    APPENDS, Engine, GroupWriter, PAYLOAD_LEN, Payloads, PlainFile, STREAMS, append_events, append_rate, median,
-    setting,
+    APPENDS, Engine, GroupWriter, PAYLOAD_LEN, Payloads, PlainFile, STREAMS, Sink, append_events, append_rate, frame,
+    median, setting,
 };
 
 /// Replay: this many appends of `REPLAY_BATCH` events, each followed by a few events of one stream.
@@ -52,8 +52,11 @@ fn main() {
     println!(
         "durable appends, events/s, {PAYLOAD_LEN} random bytes each, {STREAMS} streams, medians of {repetitions}\n"
     );
-    println!("{:>10} {:>8} {:>14} {:>14} {:>8}", "in flight", "batch", "plain file", "journal", "ratio");
-    let mut results: BTreeMap<usize, Vec<[f64; 2]>> = BTreeMap::new();
+    println!(
+        "{:>10} {:>8} {:>14} {:>14} {:>8} {:>14} {:>8}",
+        "in flight", "batch", "plain file", "journal", "ratio", "bare sled", "ratio"
+    );
+    let mut results: BTreeMap<usize, Vec<[f64; 3]>> = BTreeMap::new();
     for repetition in 0..repetitions {
         for (row, &(in_flight, batch)) in
             APPENDS.iter().enumerate().filter(|(row, _)| only.is_none_or(|only| only == *row))
@@ -66,20 +69,69 @@ fn main() {
             let journal = LocalJournal::open(&dir.join("journal")).expect("opens");
             let of_journal = append_rate(&journal, &payloads, in_flight, batch, seconds);
             drop(journal);
-            results.entry(row).or_default().push([of_plain, of_journal]);
+            let sled = GroupWriter::start(BareSled::create(&dir.join("sled")));
+            let of_sled = append_rate(&sled, &payloads, in_flight, batch, seconds);
+            drop(sled);
+            results.entry(row).or_default().push([of_plain, of_journal, of_sled]);
             std::fs::remove_dir_all(&dir).expect("removed");
         }
     }
     for (row, (in_flight, batch)) in APPENDS.iter().enumerate() {
         let Some(results) = results.get(&row) else { continue };
-        let [plain, journal, ratio] = medians(results);
-        println!("{in_flight:>10} {batch:>8} {plain:>14.0} {journal:>14.0} {ratio:>8.2}");
+        let pairs = |which: usize| results.iter().map(|of| [of[0], of[which]]).collect::<Vec<_>>();
+        let ([plain, journal, ratio], [_, sled, sled_ratio]) = (medians(&pairs(1)), medians(&pairs(2)));
+        println!(
+            "{in_flight:>10} {batch:>8} {plain:>14.0} {journal:>14.0} {ratio:>8.2} {sled:>14.0} {sled_ratio:>8.2}"
+        );
     }
 
     if only.is_some() {
         return;
     }
     replay(place.path(), &payloads, repetitions);
+}
+
+/// What sled itself can do with the guards that keep it from losing data, and without the redo log, the chain and the index:
+/// blocks of 16 KiB of the plain file's frames, inserted one by one, and a flush and an `fdatasync` a group.
+struct BareSled {
+    db: sled::Db,
+    file: File,
+    next: u64,
+    block: Vec<u8>,
+}
+
+impl BareSled {
+    const BLOCK_LEN: usize = 16 << 10;
+
+    fn create(dir: &Path) -> Self {
+        let config = sled::Config::new().path(dir).segment_size(4 << 20).cache_capacity(32 << 20).flush_every_ms(None);
+        let db = config.open().expect("created");
+        BareSled { db, file: File::open(dir.join("db")).expect("there"), next: 1, block: Vec::new() }
+    }
+
+    fn insert(&mut self) {
+        self.db.insert(self.next.to_be_bytes(), &self.block[..]).expect("inserted");
+        self.next += 1;
+        self.block.clear();
+    }
+}
+
+impl Sink for BareSled {
+    fn commit(&mut self, group: &[Append]) {
+        for append in group {
+            for event in &append.events {
+                frame(&mut self.block, append, event);
+                if self.block.len() + 2 * PAYLOAD_LEN > Self::BLOCK_LEN {
+                    self.insert();
+                }
+            }
+        }
+        if !self.block.is_empty() {
+            self.insert();
+        }
+        self.db.flush().expect("flushed");
+        self.file.sync_data().expect("synced");
+    }
 }
 
 /// Memory of this process before and after opening a journal of so many million events that came one by one, 64 in flight.
