@@ -5,6 +5,7 @@
 //! share, [`runtime`] the contract of an entity and the one actor around it, then a module per entity: [`dispatch`].
 //! [`catalogue`] knows every event there is.
 
+pub mod alerts;
 pub mod catalogue;
 pub mod dispatch;
 pub mod domain;
