@@ -11,5 +11,6 @@ pub mod dispatch;
 pub mod domain;
 pub mod error;
 pub mod escalation;
+pub mod notification;
 pub mod rules;
 pub mod runtime;
