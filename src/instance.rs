@@ -122,7 +122,8 @@ impl IonVeil {
         if principal == SYSTEM {
             return Err(Invalid::new("principal", principal, "any name but that of the system itself").into());
         }
-        let caller = Caller { principal: Some(principal.into()), correlation_id: Some(Uuid::now_v7()) };
+        let correlation_id = Some(Uuid::now_v7());
+        let caller = Caller { principal: Some(principal.into()), correlation_id, ..Caller::default() };
         Ok(IonVeil { inner: Arc::clone(&self.inner), caller })
     }
 

@@ -5,7 +5,7 @@ use ionveil_journal::{Record, StreamKind};
 use serde_json::{Value, json};
 
 use crate::dispatch;
-use crate::runtime::{Aggregate, Event};
+use crate::runtime::{Aggregate, Event, NOTES_RELEASED, Note, is_note};
 
 /// A kind of streams, and what its events are stored as.
 pub struct Kind {
@@ -26,17 +26,24 @@ type Form = (&'static str, u16, Vec<u8>);
 /// Every kind there is.
 pub const KINDS: [Kind; 1] = [Kind::of::<dispatch::Dispatches>(dispatch::RELEASED)];
 
+/// What the runtime notes of its own, in streams of any kind.
+pub const NOTES: Kind = Kind::of_events::<Note>(StreamKind::new("runtime"), NOTES_RELEASED);
+
 impl Kind {
     const fn of<A: Aggregate>(released: &'static [(&'static str, u16)]) -> Self {
+        Self::of_events::<A::Event>(A::KIND, released)
+    }
+
+    const fn of_events<E: Event>(kind: StreamKind, released: &'static [(&'static str, u16)]) -> Self {
         Kind {
-            kind: A::KIND,
+            kind,
             released,
             json: |event_type, version, codec, payload| {
-                A::Event::decode(event_type, version, codec, payload).map(|event| event.to_json())
+                E::decode(event_type, version, codec, payload).map(|event| event.to_json())
             },
             #[cfg(test)]
             rewritten: |event_type, version, codec, payload| {
-                A::Event::decode(event_type, version, codec, payload)
+                E::decode(event_type, version, codec, payload)
                     .map(|event| (event.event_type(), event.version(), event.encode()))
             },
         }
@@ -46,7 +53,11 @@ impl Kind {
 /// A stored event's payload as an auditor sees it. One that cannot be read is shown as `{"unreadable": why}`.
 pub fn payload_json(record: &Record<'_>) -> Value {
     let name = record.stream.split('/').next().unwrap_or_default();
-    let decoded = match KINDS.iter().find(|kind| kind.kind.as_str() == name) {
+    let kind = match is_note(record.event_type) {
+        true => Some(&NOTES),
+        false => KINDS.iter().find(|kind| kind.kind.as_str() == name),
+    };
+    let decoded = match kind {
         Some(kind) => (kind.json)(record.event_type, record.version, record.codec, record.payload)
             .map_err(|error| error.to_string()),
         None => Err(format!("streams of kind {name} are not known")),
@@ -64,6 +75,10 @@ mod tests {
     use ionveil_journal::codec::BINCODE_2;
 
     use super::*;
+
+    fn all() -> impl Iterator<Item = &'static Kind> {
+        KINDS.iter().chain([&NOTES])
+    }
 
     fn fixtures() -> PathBuf {
         [env!("CARGO_MANIFEST_DIR"), "tests", "fixtures"].iter().collect()
@@ -95,7 +110,7 @@ mod tests {
 
     #[test]
     fn every_released_form_is_read_as_ever_and_the_newest_written_as_ever() {
-        for kind in &KINDS {
+        for kind in all() {
             for &(event_type, version) in kind.released {
                 let newest = newest(kind, event_type);
                 for (bytes, expected) in examples(kind, event_type, version) {
@@ -116,8 +131,7 @@ mod tests {
 
     #[test]
     fn every_golden_file_is_that_of_a_released_form() {
-        let listed: BTreeSet<String> = KINDS
-            .iter()
+        let listed: BTreeSet<String> = all()
             .flat_map(|kind| kind.released.iter().map(move |(event_type, version)| (kind, event_type, version)))
             .flat_map(|(kind, event_type, version)| {
                 ["hex", "expected.json"]
@@ -137,7 +151,7 @@ mod tests {
 
     #[test]
     fn versions_count_from_one_without_gaps_and_the_next_one_is_unknown() {
-        for kind in &KINDS {
+        for kind in all() {
             let types: BTreeSet<&str> = kind.released.iter().map(|(event_type, _)| *event_type).collect();
             for event_type in types {
                 let versions: Vec<u16> =

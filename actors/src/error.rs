@@ -112,6 +112,8 @@ pub enum Error {
         reason: String,
         /// Whether it is certain that nothing was changed.
         outcome_known: bool,
+        /// When to try again, if it is known to be of use: a hint, not a promise.
+        retry_after: Option<Duration>,
     },
     /// An entity cannot be rebuilt from its stream; it refuses everything until the stream is mended.
     #[error("stream {stream} cannot be replayed past sequence {sequence}: {cause}")]
@@ -128,7 +130,20 @@ pub enum Error {
     Journal(#[from] journal::Error),
 }
 
+/// What a caller who finds the journal's queue full is told to wait.
+const JOURNAL_RETRY_AFTER: Duration = Duration::from_millis(100);
+
 impl Error {
+    /// How long to wait before the same call is tried again, where that is of any use.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Error::Overloaded { retry_after, .. } => Some(*retry_after),
+            Error::Unavailable { retry_after, .. } => *retry_after,
+            Error::Journal(journal) if journal.kind() == journal::Kind::Overloaded => Some(JOURNAL_RETRY_AFTER),
+            _ => None,
+        }
+    }
+
     /// The kind, for programs.
     pub fn kind(&self) -> Kind {
         match self {
@@ -171,7 +186,11 @@ mod tests {
                 "overloaded",
                 "the queue is full (3 waiting), try again in 250 ms",
             ),
-            (Error::Unavailable { reason: "closing".into(), outcome_known: true }, "unavailable", "closing"),
+            (
+                Error::Unavailable { reason: "closing".into(), outcome_known: true, retry_after: None },
+                "unavailable",
+                "closing",
+            ),
             (
                 Error::Corrupt { stream: "a/b".into(), sequence: 7, cause: "why".into() },
                 "corrupt",

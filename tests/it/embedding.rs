@@ -299,7 +299,7 @@ fn a_batch_of_several_orgs_reports_by_its_own_indices() {
 
 #[test]
 fn a_flood_is_refused_with_a_hint_and_nothing_accepted_is_lost() {
-    let limits = Limits { threads: 1, entity_messages_max: 8, system_messages_max: 1_000 };
+    let limits = Limits { threads: 1, entity_messages_max: 8, system_messages_max: 1_000, ..Limits::default() };
     let dir = TempDir::new().expect("a temporary directory");
     let ionveil = IonVeil::open(Config::at(dir.path()).with_limits(limits)).expect("the journal is free");
     let aggregator = ionveil.dispatch_aggregator();
@@ -458,7 +458,7 @@ fn a_shutdown_that_nobody_waits_for_is_waited_for_by_the_last_handle() {
 
 #[test]
 fn a_stream_over_more_orgs_than_the_queues_hold_gets_through() {
-    let limits = Limits { threads: 1, entity_messages_max: 2, system_messages_max: 3 };
+    let limits = Limits { threads: 1, entity_messages_max: 2, system_messages_max: 3, ..Limits::default() };
     let ionveil = IonVeil::open(Config::in_memory().with_limits(limits)).expect("memory");
     let events = (0..3_000).map(|number| {
         let mut event = event(&format!("e-{number}"));

@@ -79,6 +79,11 @@ impl MinuteCell {
         group.distance.add(sample.distance_km);
     }
 
+    /// Every sample, by group, in the order of arrival.
+    pub(super) fn samples(&self) -> impl Iterator<Item = (GroupKey, &[Sample])> {
+        self.groups.iter().map(|(key, group)| (*key, group.samples.as_slice()))
+    }
+
     /// The regions that occur, each once: their numbers, and their part of the minute.
     pub(super) fn regions(&self) -> impl Iterator<Item = (u32, Part<'_>)> {
         let by_region = self.groups.chunk_by(|(a, _), (b, _)| a.region == b.region);

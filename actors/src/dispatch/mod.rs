@@ -16,6 +16,7 @@ mod event;
 mod evolve;
 mod query;
 mod state;
+mod state_snapshot;
 #[cfg(test)]
 mod tests;
 
@@ -28,7 +29,7 @@ pub use query::{
 };
 pub use state::Dispatches;
 
-use crate::runtime::Aggregate;
+use crate::runtime::{Abilities, Aggregate};
 use ionveil_journal::StreamKind;
 
 /// The clock may be this far behind an event's own time; what is later is rejected as `in_future`.
@@ -44,6 +45,7 @@ pub const RETENTION_HOURS_MAX: u32 = 10_000 * 8_766;
 
 impl Aggregate for Dispatches {
     const KIND: StreamKind = StreamKind::new("dispatch");
+    const ABILITIES: Abilities<Self> = Abilities::NONE.with_snapshots();
     type Event = Event;
 
     fn evolve(&mut self, event: &Event) -> Result<(), crate::error::Corrupt> {

@@ -102,7 +102,6 @@ impl Names {
         self.numbers.get(name).copied()
     }
 
-    #[cfg(test)]
     pub(super) fn names(&self) -> &[Arc<str>] {
         &self.names
     }

@@ -108,7 +108,7 @@ fn fates_of(org: &Org, events: impl IntoIterator<Item = DispatchEvent>) -> Vec<&
     use crate::runtime::{Caller, Command, Given};
     let batch = batch(events);
     let mut fates = vec!["accepted"; batch.events.len()];
-    let given = Given { now: t(NOW), caller: Caller::default() };
+    let given = Given::at(t(NOW));
     let report = batch.decide(org.state(), &given).expect("a batch is never refused").reply;
     for index in report.duplicates {
         fates[index] = "duplicate";

@@ -4,9 +4,12 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use ionveil_journal::StreamKind;
-use ionveil_journal::codec::DecodeError;
+use ionveil_journal::codec::{self, DecodeError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
+use super::abilities::Abilities;
 use crate::domain::Timestamp;
 use crate::error::{Corrupt, Error};
 
@@ -14,6 +17,8 @@ use crate::error::{Corrupt, Error};
 pub trait Aggregate: Default + Send + Unpin + 'static {
     /// The part of its stream's address before the `/`. Never renamed once released.
     const KIND: StreamKind;
+    /// What it can beyond deciding and answering: be stored as a snapshot, be woken, follow other streams, have effects.
+    const ABILITIES: Abilities<Self> = Abilities::NONE;
     /// What can have happened to it.
     type Event: Event;
 
@@ -48,6 +53,9 @@ pub trait Event: Debug + Clone + PartialEq + Send + 'static {
 pub trait Command<A: Aggregate>: Send + 'static {
     /// What the asker gets.
     type Reply: Send + 'static;
+    /// How its reply is remembered for whoever sends the command again with the same [`Caller::command_id`]. Without it a
+    /// command that brings an id is refused as invalid: nobody is to believe that a retry is safe when it is not.
+    const REPLY: Option<ReplyCodec<Self::Reply>> = None;
 
     /// What should happen. Pure: everything from outside is in `given`.
     ///
@@ -77,20 +85,46 @@ pub struct Decision<E, R> {
     pub reply: R,
 }
 
+/// How a reply is stored beside the events that it came with.
+pub struct ReplyCodec<R> {
+    pub(super) encode: fn(&R) -> Vec<u8>,
+    pub(super) decode: fn(u8, &[u8]) -> Result<R, DecodeError>,
+}
+
+impl<R: Serialize + DeserializeOwned> ReplyCodec<R> {
+    /// In the journal's codec. A reply is remembered for a day, so its shape may change with a release: a retry across the
+    /// release is then refused instead of misread.
+    pub const STORED: Self = ReplyCodec { encode: codec::encode::<R>, decode: codec::decode::<R> };
+}
+
 /// Everything from outside that an entity may look at, read once per message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Given {
-    /// The instant, by the system's clock.
+    /// The instant: the caller's own if it brings one, else that of the system's clock.
     pub now: Timestamp,
+    /// A fresh version 7 UUID for each command and each wake: what comes into being can be called by it. Nil for queries.
+    pub id: Uuid,
     /// Who asks.
     pub caller: Caller,
 }
 
-/// Who asks, and in what connection. Stored with every event that follows.
+impl Given {
+    /// Asked at `now` by the system itself.
+    pub fn at(now: Timestamp) -> Self {
+        Given { now, id: Uuid::nil(), caller: Caller::default() }
+    }
+}
+
+/// Who asks, and in what connection. Stored with every event that follows, but for the instant.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Caller {
     /// The person or token; `None` is the system itself.
     pub principal: Option<Arc<str>>,
     /// What all events of one conversation share.
     pub correlation_id: Option<Uuid>,
+    /// The command's identity, if it may be sent again: the entity then gives the first answer once more.
+    pub command_id: Option<Uuid>,
+    /// The instant that the message is to be judged at, in place of the clock's (`--now T`). Whether it may lie before what
+    /// the entity knows already is for the entity to say.
+    pub now: Option<Timestamp>,
 }

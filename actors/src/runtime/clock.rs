@@ -1,6 +1,9 @@
 //! The clock as a capability: real, or moved by hand.
 
+use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::domain::Timestamp;
 
@@ -8,7 +11,14 @@ use crate::domain::Timestamp;
 pub trait Clock: Send + Sync + 'static {
     /// The present instant.
     fn now(&self) -> Timestamp;
+
+    /// Asks to be told whenever the clock was moved. A clock that runs by itself need not: it is looked at again several times
+    /// a second, so that a jump of it is noticed too.
+    fn watch(&self, _on_set: OnSet) {}
 }
+
+/// What a clock calls when it was moved: quick, never blocking.
+pub type OnSet = Box<dyn Fn() + Send + Sync>;
 
 /// The machine's wall clock.
 #[derive(Debug, Clone, Copy, Default)]
@@ -29,26 +39,43 @@ impl Clock for SystemClock {
 /// assert_eq!(clock.now().to_string(), "2027-01-01T00:00:00Z");
 /// # Ok::<(), ionveil_actors::error::Invalid>(())
 /// ```
-#[derive(Debug)]
 pub struct ManualClock {
     micros: AtomicI64,
+    watchers: Mutex<Vec<OnSet>>,
 }
 
 impl ManualClock {
     /// A clock that shows `now`.
     pub fn new(now: Timestamp) -> Self {
-        ManualClock { micros: AtomicI64::new(now.as_micros()) }
+        ManualClock { micros: AtomicI64::new(now.as_micros()), watchers: Mutex::default() }
     }
 
     /// Makes it show `now`, which may be earlier than before.
     pub fn set(&self, now: Timestamp) {
         self.micros.store(now.as_micros(), Ordering::SeqCst);
+        self.watchers.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|on_set| on_set());
+    }
+
+    /// Moves it on.
+    pub fn advance(&self, by: Duration) {
+        let micros = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
+        self.set(self.now().saturating_add_micros(micros));
+    }
+}
+
+impl fmt::Debug for ManualClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ManualClock").field(&self.now()).finish()
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_micros(self.micros.load(Ordering::SeqCst)).expect("the clock is only ever set to a timestamp")
+    }
+
+    fn watch(&self, on_set: OnSet) {
+        self.watchers.lock().unwrap_or_else(PoisonError::into_inner).push(on_set);
     }
 }
 

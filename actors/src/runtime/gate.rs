@@ -38,11 +38,16 @@ impl Gate {
         if state.closed {
             return Err(Refused::Closed);
         }
-        if state.inside == self.max {
+        if state.inside >= self.max {
             return Err(Refused::Full { max: self.max });
         }
         state.inside += 1;
         Ok(Pass(Arc::clone(self)))
+    }
+
+    /// How many are inside.
+    pub(super) fn inside(&self) -> usize {
+        self.state().inside
     }
 
     /// Lets nobody in any more and waits until the last one is out; false when that took longer than `timeout`.

@@ -9,17 +9,38 @@
 //! the state they lead to. If their write fails, everybody who waited for it is told, and the entity rebuilds itself
 //! from the journal before it answers again.
 
+mod abilities;
 mod aggregate;
+mod answers;
+mod attention;
+mod backoff;
 mod clock;
 mod entity;
 mod gate;
+mod incarnation;
+mod metrics;
+mod notes;
+mod recovery;
 mod registry;
-mod replay;
+mod reply;
+#[expect(clippy::module_inception, reason = "the file of the type that the module is named for")]
+mod runtime;
+mod shared;
+mod state_snapshot;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod threads;
 pub mod upcasting;
 
-pub use aggregate::{Aggregate, Caller, Command, Decision, Event, Given, Query};
-pub use clock::{Clock, ManualClock, SystemClock};
-pub use registry::{Limits, Registry, Reply, Runtime};
+pub use abilities::{
+    Abilities, EffectHandler, Effectful, Follower, Performing, Snapshotted, Source, Timed, decode_record,
+};
+pub use aggregate::{Aggregate, Caller, Command, Decision, Event, Given, Query, ReplyCodec};
+pub use answers::{ANSWER_HOURS, ANSWERS_MAX};
+pub use clock::{Clock, ManualClock, OnSet, SystemClock};
+pub use metrics::{Latency, Metrics};
+pub use notes::{CommandAnswered, Note, RELEASED as NOTES_RELEASED, SourcesFollowed, is_note};
+pub use recovery::Until;
+pub use registry::Registry;
+pub use reply::Reply;
+pub use runtime::{Limits, Quarantined, Runtime};

@@ -1,146 +1,93 @@
-//! Starting entities on demand and asking them.
+//! The entities of one kind: starting them on demand, sending them messages, taking them out of memory.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
-use std::io;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use actix::{Actor, Addr};
-use ionveil_journal::{Journal, Position, StreamId};
-use tokio::sync::oneshot;
+use actix::Addr;
+use ionveil_journal::{Position, Sequence, StreamId};
+use uuid::Uuid;
 
+use super::abilities::{EffectHandler, Effectful};
 use super::aggregate::{Aggregate, Caller, Command, Given, Query};
-use super::clock::Clock;
-use super::entity::{Entity, Job, ReplyTo, unavailable};
-use super::gate::{Gate, Refused};
-use super::replay::replay;
-use super::threads::Threads;
+use super::entity::{Entity, HandlerPerformer, Job, Parts, Performer, ReplyTo, Retire, unavailable};
+use super::gate::{Gate, Pass, Refused};
+use super::incarnation::Incarnation;
+use super::metrics::Metrics;
+use super::recovery::{Until, as_of, recover_many};
+use super::reply::{Reply, reply_channel};
+use super::runtime::Runtime;
+use super::shared::{Port, Shared};
+use super::state_snapshot;
+use crate::domain::Timestamp;
 use crate::error::Error;
-
-/// Bounds on what may be under way. Beyond them askers are told `overloaded`; nothing queues without end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Arbiter threads that entities live on.
-    pub threads: usize,
-    /// Most messages under way to one entity.
-    pub entity_messages_max: usize,
-    /// Most messages under way in the whole runtime.
-    pub system_messages_max: usize,
-}
-
-impl Default for Limits {
-    /// One thread per core, 1,024 messages per entity, 65,536 in all.
-    fn default() -> Self {
-        Limits {
-            threads: std::thread::available_parallelism().map_or(1, usize::from),
-            entity_messages_max: 1_024,
-            system_messages_max: 65_536,
-        }
-    }
-}
 
 /// What a caller who finds a queue full is told to wait.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
-/// Threads that have nothing to do get this long to end, also when the time for draining is up.
-const JOIN_MIN: Duration = Duration::from_millis(100);
-
-/// The threads, the journal and the clock that all entities share.
-pub struct Runtime {
-    journal: Arc<dyn Journal>,
-    clock: Arc<dyn Clock>,
-    limits: Limits,
-    gate: Arc<Gate>,
-    threads: Mutex<Threads>,
-    hasher: RandomState,
-}
-
-impl Runtime {
-    /// Starts the runtime's threads. No entity is started yet.
-    ///
-    /// # Errors
-    /// When the operating system gives no threads.
-    pub fn start(journal: Arc<dyn Journal>, clock: Arc<dyn Clock>, limits: Limits) -> io::Result<Arc<Self>> {
-        let threads = Mutex::new(Threads::start(limits.threads.max(1))?);
-        let gate = Gate::new(limits.system_messages_max);
-        Ok(Arc::new(Runtime { journal, clock, limits, gate, threads, hasher: RandomState::new() }))
-    }
-
-    /// Lets nobody in any more, waits until everything under way has its reply (false when that took longer than
-    /// `timeout`), then stops all actors and joins all threads; what is still at work then is left to end by itself. Does
-    /// nothing the second time.
-    pub fn stop(&self, timeout: Duration) -> bool {
-        let begin = Instant::now();
-        let drained = self.gate.close(timeout);
-        let left = timeout.saturating_sub(begin.elapsed()).max(JOIN_MIN);
-        let ended = self.threads.lock().unwrap_or_else(PoisonError::into_inner).stop(left);
-        drained && ended
-    }
-
-    /// Does work that may block, such as reading much of the journal, on a thread apart from those of the entities.
-    ///
-    /// # Errors
-    /// What `work` says, `overloaded` when the system's queue is full, `unavailable` when it is shutting down.
-    pub fn run_blocking<R: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> Result<R, Error> + Send + 'static,
-    ) -> Reply<R> {
-        let (sender, receiver) = oneshot::channel();
-        let started = self.gate.enter().map_err(|refused| refusal("the system's queue", refused)).map(|pass| {
-            let work = move || {
-                let result = work();
-                drop(pass);
-                // An asker that went away wants no result.
-                let _ = sender.send(result);
-            };
-            let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-            threads.apart().spawn(async move {
-                tokio::task::spawn_blocking(work);
-            });
-        });
-        Reply(started.map(|()| receiver).map_err(Some))
-    }
-
-    /// The bounds it was started with.
-    pub fn limits(&self) -> Limits {
-        self.limits
-    }
-
-    /// The journal that everything is in.
-    pub fn journal(&self) -> &Arc<dyn Journal> {
-        &self.journal
-    }
-
-    fn start_entity<A: Aggregate>(&self, stream: &StreamId) -> Addr<Entity<A>> {
-        let entity = Entity::new(stream.clone(), Arc::clone(&self.journal), Arc::clone(&self.clock));
-        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        Entity::start_in_arbiter(threads.arbiter(self.hasher.hash_one(stream)), |_| entity)
-    }
-}
+/// So many entities are looked at per message, and per tick, for one that may leave.
+const LEAVING_PER_MESSAGE: usize = 4;
+const LEAVING_PER_TICK: usize = 10_000;
+/// As many entities are woken at a time by [`Registry::run_due`].
+const WOKEN_AT_A_TIME: usize = 256;
 
 /// The entities of one kind, by id. Cheap to clone.
 pub struct Registry<A: Aggregate> {
+    entities: Arc<Entities<A>>,
+}
+
+impl<A: Aggregate> Clone for Registry<A> {
+    fn clone(&self) -> Self {
+        Registry { entities: Arc::clone(&self.entities) }
+    }
+}
+
+struct Entities<A: Aggregate> {
     runtime: Arc<Runtime>,
-    entities: Arc<Mutex<HashMap<StreamId, Slot<A>>>>,
+    performer: Option<Arc<dyn Performer<A>>>,
+    live: Mutex<Live<A>>,
+}
+
+/// Those in memory. A stream that is merely in the journal has no entry here.
+struct Live<A: Aggregate> {
+    slots: HashMap<StreamId, Slot<A>>,
+    /// Each of them once, with an instant at which it was used; it may have been used again since.
+    oldest_first: VecDeque<(Timestamp, StreamId)>,
 }
 
 struct Slot<A: Aggregate> {
     addr: Addr<Entity<A>>,
     gate: Arc<Gate>,
+    holds: Arc<AtomicUsize>,
+    used_at: Timestamp,
 }
 
-impl<A: Aggregate> Clone for Registry<A> {
-    fn clone(&self) -> Self {
-        Registry { runtime: Arc::clone(&self.runtime), entities: Arc::clone(&self.entities) }
+impl<A: Aggregate> Slot<A> {
+    fn may_leave(&self) -> bool {
+        self.gate.inside() == 0 && self.holds.load(Ordering::Acquire) == 0
     }
 }
 
 impl<A: Aggregate> Registry<A> {
     /// The entities of this kind in `runtime`. There is to be one registry per kind and runtime.
     pub fn new(runtime: &Arc<Runtime>) -> Self {
-        Registry { runtime: Arc::clone(runtime), entities: Arc::default() }
+        Self::with(runtime, None)
+    }
+
+    /// The same for a kind with effects, which `handler` performs while background work is on.
+    pub fn with_effects(runtime: &Arc<Runtime>, handler: impl EffectHandler<A>) -> Self
+    where
+        A: Effectful,
+    {
+        Self::with(runtime, Some(Arc::new(HandlerPerformer::new(handler))))
+    }
+
+    fn with(runtime: &Arc<Runtime>, performer: Option<Arc<dyn Performer<A>>>) -> Self {
+        let live = Mutex::new(Live { slots: HashMap::new(), oldest_first: VecDeque::new() });
+        let entities = Arc::new(Entities { runtime: Arc::clone(runtime), performer, live });
+        let port: Arc<dyn Port> = Arc::clone(&entities) as _;
+        runtime.shared.register::<A>(Arc::downgrade(&port));
+        Registry { entities }
     }
 
     /// Sends a command to one entity. The future may be driven by any executor; the command is on its way when this
@@ -150,7 +97,7 @@ impl<A: Aggregate> Registry<A> {
     /// The entity's refusal, `overloaded` when a queue is full, `unavailable` when the events could not be written or the
     /// system is shutting down, `corrupt` when the entity cannot be rebuilt.
     pub fn tell<C: Command<A>>(&self, id: &str, command: C, caller: Caller) -> Reply<C::Reply> {
-        self.post(id, move |to| Job::command(command, caller, to))
+        self.entities.post(id, move |to| Job::command(command, caller, to))
     }
 
     /// Asks one entity. As [`Registry::tell`], but changes nothing.
@@ -161,50 +108,376 @@ impl<A: Aggregate> Registry<A> {
         match stream_of::<A>(id) {
             Ok(stream) if self.is_unheard_of(&stream) => {
                 // Nothing is known, so no actor is needed to say so, and none is left behind by whoever asks.
-                let given = Given { now: self.runtime.clock.now(), caller };
-                self.runtime.run_blocking(move || query.answer(&A::default(), &given))
+                let given = self.given(caller);
+                self.entities.runtime.run_blocking(move || query.answer(&A::default(), &given))
             }
-            _ => self.post(id, move |to| Job::query(query, caller, to)),
+            _ => self.entities.post(id, move |to| Job::query(query, caller, to)),
         }
     }
 
     fn is_unheard_of(&self, stream: &StreamId) -> bool {
-        let entities = self.entities.lock().unwrap_or_else(PoisonError::into_inner);
-        !entities.contains_key(stream) && self.runtime.journal.stream_head(stream).is_none()
+        // A follower may have to hear of something first.
+        A::ABILITIES.follows.is_none()
+            && !self.entities.live().slots.contains_key(stream)
+            && self.shared().journal.stream_head(stream).is_none()
     }
 
-    /// Asks one entity as it was known at a past position of the journal, without disturbing the live one: a copy is
-    /// rebuilt from the stream's events up to there.
+    /// Asks one entity as it was known at a past position of the journal, or when an instant had been recorded, without
+    /// disturbing the live one: a copy is rebuilt from the stream's events up to there.
     ///
     /// # Errors
     /// As [`Registry::tell`].
-    pub fn ask_at<Q: Query<A>>(&self, id: &str, position: Position, query: Q, caller: Caller) -> Reply<Q::Answer> {
-        let runtime = Arc::clone(&self.runtime);
-        let stream = stream_of::<A>(id);
-        self.runtime.run_blocking(move || {
-            let given = Given { now: runtime.clock.now(), caller };
-            let replayed = replay::<A>(runtime.journal.as_ref(), &stream?, position)?;
-            query.answer(&replayed.state, &given)
+    pub fn ask_at<Q: Query<A>>(&self, id: &str, until: impl Into<Until>, query: Q, caller: Caller) -> Reply<Q::Answer> {
+        let (shared, stream, until) = (Arc::clone(self.shared()), stream_of::<A>(id), until.into());
+        let given = self.given(caller);
+        self.entities.runtime.run_blocking(move || {
+            let past = as_of::<A>(shared.journal.as_ref(), &stream?, until)?;
+            query.answer(&past.state, &given)
         })
     }
 
-    fn post<R>(&self, id: &str, job: impl FnOnce(ReplyTo<R>) -> Job<A>) -> Reply<R> {
-        let (sender, receiver) = oneshot::channel();
-        let posted = stream_of::<A>(id).and_then(|stream| {
-            let in_system = self.runtime.gate.enter().map_err(|refused| refusal("the system's queue", refused))?;
-            let mut entities = self.entities.lock().unwrap_or_else(PoisonError::into_inner);
-            if entities.get(&stream).is_none_or(|slot| !slot.addr.connected()) {
-                let addr = self.runtime.start_entity(&stream);
-                let gate = Gate::new(self.runtime.limits.entity_messages_max);
-                entities.insert(stream.clone(), Slot { addr, gate });
-            }
-            let slot = &entities[&stream];
-            let in_entity = slot.gate.enter().map_err(|refused| refusal("the entity's queue", refused))?;
-            // `do_send` passes over the mailbox's own bound; the gates are the bound, and they count until the reply.
-            slot.addr.do_send(job(ReplyTo { passes: [in_system, in_entity], sender }));
-            Ok(())
+    fn given(&self, caller: Caller) -> Given {
+        Given { now: caller.now.unwrap_or_else(|| self.shared().clock.now()), id: Uuid::nil(), caller }
+    }
+
+    /// The ids of all entities of this kind that the journal knows of, in order.
+    pub fn ids(&self) -> Vec<String> {
+        streams_of::<A>(self.shared()).iter().map(|stream| stream.id().to_owned()).collect()
+    }
+
+    /// Wakes every entity of this kind whose timer is due at `now` or earlier, as of `now`, in the order of their instants,
+    /// until none is; replies with the ids of those that were woken, in that order, when it is all durable. For a command
+    /// that is to do what is due in a process that does nothing by itself.
+    ///
+    /// # Errors
+    /// The first error of an entity that was to be woken; the others were woken all the same.
+    pub fn run_due(&self, now: Timestamp) -> Reply<Vec<String>> {
+        let (sender, reply) = reply_channel();
+        let entities = Arc::clone(&self.entities);
+        let surveyed = self.entities.runtime.run_blocking({
+            let entities = Arc::clone(&self.entities);
+            move || Ok(entities.survey_until(now))
         });
-        Reply(posted.map(|()| receiver).map_err(Some))
+        self.shared().spawn(async move {
+            let ran = match surveyed.await {
+                Ok(due) => entities.wake_all(due, now).await,
+                Err(error) => Err(error),
+            };
+            // An asker that went away wants no reply.
+            let _ = sender.send(ran);
+        });
+        reply
+    }
+
+    /// Brings every entity of this kind into memory, as many as may live, in one pass over the journal where that is the
+    /// quickest; replies with how many that were. Otherwise each starts at its first message.
+    ///
+    /// # Errors
+    /// As [`Runtime::run_blocking`], and the first error of an entity that cannot be rebuilt; the others are.
+    pub fn start_all(&self) -> Reply<usize> {
+        let (sender, reply) = reply_channel();
+        let entities = Arc::clone(&self.entities);
+        let recovered = self.entities.runtime.run_blocking({
+            let shared = Arc::clone(self.shared());
+            move || {
+                let mut streams = streams_of::<A>(&shared);
+                streams.truncate(shared.limits.entities_live_max);
+                Ok(recover_many::<A>(shared.journal.as_ref(), streams))
+            }
+        });
+        self.shared().spawn(async move {
+            let started = match recovered.await {
+                Ok(recovered) => entities.start_with(recovered).await,
+                Err(error) => Err(error),
+            };
+            // An asker that went away wants no reply.
+            let _ = sender.send(started);
+        });
+        reply
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.entities.runtime.shared
+    }
+}
+
+impl<A: Aggregate> Entities<A> {
+    fn live(&self) -> MutexGuard<'_, Live<A>> {
+        // What can panic in here, for want of memory, leaves at worst an entity that is not looked for when one has to leave.
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn post<R>(&self, id: &str, job: impl FnOnce(ReplyTo<R>) -> Job<A>) -> Reply<R> {
+        match stream_of::<A>(id).and_then(|stream| self.post_to(stream, None, job)) {
+            Ok(reply) => reply,
+            Err(refused) => {
+                if let Error::Overloaded { .. } = refused {
+                    self.runtime.shared.counters.refused.add(1);
+                }
+                Reply::refused(refused)
+            }
+        }
+    }
+
+    fn post_to<R>(
+        &self,
+        stream: StreamId,
+        prepared: Option<Box<Incarnation<A>>>,
+        job: impl FnOnce(ReplyTo<R>) -> Job<A>,
+    ) -> Result<Reply<R>, Error> {
+        let in_system = self.runtime.enter()?;
+        let (sender, reply) = reply_channel();
+        let now = self.runtime.shared.clock.now();
+        let mut live = self.live();
+        let mut is_new = false;
+        if live.slots.get(&stream).is_none_or(|slot| !slot.addr.connected()) {
+            let slot = self.started(stream.clone(), prepared, now);
+            is_new = live.slots.insert(stream.clone(), slot).is_none();
+        }
+        let slot = live.slots.get_mut(&stream).expect("it was put there if it was not");
+        slot.used_at = now;
+        let in_entity = slot.gate.enter().map_err(|refused| refusal("the entity's queue", refused))?;
+        // `do_send` passes over the mailbox's own bound; the gates are the bound, and they count until the reply.
+        slot.addr.do_send(job(ReplyTo { passes: Some([in_system, in_entity]), sender }));
+        if is_new {
+            live.oldest_first.push_back((now, stream));
+            if live.slots.len() > self.runtime.shared.limits.entities_live_max {
+                self.retire(&mut live, LEAVING_PER_MESSAGE, None);
+            }
+        }
+        Ok(reply)
+    }
+
+    fn started(&self, stream: StreamId, prepared: Option<Box<Incarnation<A>>>, now: Timestamp) -> Slot<A> {
+        let holds = Arc::default();
+        let addr = self.runtime.start_entity(Parts {
+            stream,
+            shared: Arc::clone(&self.runtime.shared),
+            performer: self.performer.clone(),
+            prepared,
+            holds: Arc::clone(&holds),
+        });
+        let gate = Gate::new(self.runtime.shared.limits.entity_messages_max);
+        Slot { addr, gate, holds, used_at: now }
+    }
+
+    /// Takes those out of memory that were used before `unused_since`, or as many as are too many.
+    ///
+    /// Under the lock that every message passes: one that is on its way has entered the gate before, and keeps the entity;
+    /// one that comes later finds no entity and starts a new one, after the last write of this one has settled.
+    fn retire(&self, live: &mut Live<A>, looked_at_max: usize, unused_since: Option<Timestamp>) {
+        for _ in 0..looked_at_max.min(live.oldest_first.len()) {
+            let is_over = live.slots.len() > self.runtime.shared.limits.entities_live_max;
+            let is_due = |at: &Timestamp| unused_since.is_some_and(|since| *at <= since);
+            let Some((noted_at, stream)) = live.oldest_first.front() else { return };
+            if !is_over && !is_due(noted_at) {
+                return;
+            }
+            let Some(slot) = live.slots.get(stream) else {
+                live.oldest_first.pop_front();
+                continue;
+            };
+            let is_unused = slot.used_at == *noted_at || is_due(&slot.used_at);
+            let used_at = slot.used_at;
+            if is_unused && slot.may_leave() {
+                slot.addr.do_send(Retire);
+                live.slots.remove(stream);
+                live.oldest_first.pop_front();
+                self.runtime.shared.counters.passivations.add(1);
+            } else if let Some((_, stream)) = live.oldest_first.pop_front() {
+                live.oldest_first.push_back((used_at, stream));
+            }
+        }
+    }
+
+    /// Of those that are not at rest: when they next have something to do.
+    fn survey_states(&self) -> Vec<(StreamId, Surveyed)> {
+        let shared = &self.runtime.shared;
+        let journal = shared.journal.as_ref();
+        let mut surveyed = Vec::new();
+        let mut unknown = Vec::new();
+        for stream in streams_of::<A>(shared) {
+            // A snapshot of the last event says it all without being decoded.
+            match state_snapshot::latest::<A>(journal, &stream) {
+                Some((stored, _)) if journal.stream_head(&stream).is_some_and(|head| head.0 == stored.sequence) => {
+                    let sources = stored.header.sources;
+                    let parsed = sources.into_iter().map(|(of, read)| Some((of.parse().ok()?, Sequence::new(read))));
+                    surveyed.push((
+                        stream,
+                        Surveyed {
+                            next_wake: stored.header.next_wake,
+                            has_effects: stored.header.has_effects,
+                            read: parsed.flatten().collect(),
+                        },
+                    ));
+                }
+                _ => unknown.push(stream),
+            }
+        }
+        for (stream, recovered) in recover_many::<A>(journal, unknown) {
+            match recovered {
+                Ok(incarnation) => {
+                    surveyed.push((stream.clone(), Surveyed::of(&incarnation)));
+                    self.store(stream, &incarnation);
+                }
+                Err(error) => {
+                    tracing::error!(%stream, %error, "an entity cannot be rebuilt; nothing of it is looked after");
+                    shared.quarantine(&stream, &error);
+                }
+            }
+        }
+        surveyed
+    }
+
+    /// So that the next start is quicker.
+    fn store(&self, stream: StreamId, incarnation: &Incarnation<A>) {
+        let shared = &self.runtime.shared;
+        if incarnation.sequence.get() - incarnation.stored_at.get() >= shared.limits.snapshot_events
+            && let Some(taken) = state_snapshot::take(incarnation)
+        {
+            shared.save_snapshot::<A>(stream, taken, Position::NONE);
+        }
+    }
+
+    fn survey_until(&self, now: Timestamp) -> Vec<(Timestamp, StreamId)> {
+        let surveyed = self.survey_states().into_iter();
+        let due = surveyed.filter_map(|(stream, it)| Some((it.next_wake.filter(|at| *at <= now)?, stream)));
+        let mut due: Vec<_> = due.collect();
+        due.sort_unstable();
+        due
+    }
+
+    async fn wake_all(&self, mut due: Vec<(Timestamp, StreamId)>, now: Timestamp) -> Result<Vec<String>, Error> {
+        let mut woken = Vec::new();
+        let mut failed = None;
+        while !due.is_empty() {
+            let mut again = Vec::new();
+            for some in due.chunks(WOKEN_AT_A_TIME) {
+                let replies: Vec<_> =
+                    some.iter().map(|(_, stream)| self.post(stream.id(), move |to| Job::wake(now, to))).collect();
+                for ((_, stream), reply) in some.iter().zip(replies) {
+                    match reply.await {
+                        Ok((was_woken, next)) => {
+                            if was_woken {
+                                woken.push(stream.id().to_owned());
+                            }
+                            // One that was not woken says so again: it is not asked twice.
+                            again.extend(next.filter(|at| was_woken && *at <= now).map(|at| (at, stream.clone())));
+                        }
+                        Err(error) => failed = failed.or(Some(error)),
+                    }
+                }
+            }
+            again.sort_unstable();
+            due = again;
+        }
+        failed.map_or(Ok(woken), Err)
+    }
+
+    async fn start_with(&self, recovered: Vec<(StreamId, Result<Incarnation<A>, Error>)>) -> Result<usize, Error> {
+        let mut started = 0;
+        let mut failed = None;
+        let mut recovered = recovered.into_iter().peekable();
+        while recovered.peek().is_some() {
+            let mut replies = Vec::new();
+            for (stream, recovered) in recovered.by_ref().take(WOKEN_AT_A_TIME) {
+                match recovered {
+                    Ok(incarnation) => {
+                        replies.push(self.post_to(stream, Some(Box::new(incarnation)), Job::start));
+                    }
+                    Err(error) => {
+                        self.runtime.shared.quarantine(&stream, &error);
+                        failed = failed.or(Some(error));
+                    }
+                }
+            }
+            for reply in replies {
+                let begun = match reply {
+                    Ok(reply) => reply.await,
+                    Err(refused) => Err(refused),
+                };
+                match begun {
+                    Ok(()) => started += 1,
+                    Err(error) => failed = failed.or(Some(error)),
+                }
+            }
+        }
+        failed.map_or(Ok(started), Err)
+    }
+}
+
+/// What is known of an entity without bringing it to life.
+struct Surveyed {
+    next_wake: Option<Timestamp>,
+    has_effects: bool,
+    read: HashMap<StreamId, Sequence>,
+}
+
+impl Surveyed {
+    fn of<A: Aggregate>(incarnation: &Incarnation<A>) -> Self {
+        let state = &incarnation.state;
+        let sources = A::ABILITIES.follows.map_or(&[][..], |follows| follows.sources);
+        let read = incarnation.offsets.to_list().into_iter();
+        let read = read.filter_map(|(stream, read)| Some((stream.parse().ok()?, Sequence::new(read))));
+        Surveyed {
+            next_wake: A::ABILITIES.timers.and_then(|timers| (timers.next_wake)(state)),
+            has_effects: A::ABILITIES.effects.is_some_and(|effects| !(effects.pending)(state).is_empty()),
+            read: if sources.is_empty() { HashMap::new() } else { read.collect() },
+        }
+    }
+}
+
+impl<A: Aggregate> Port for Entities<A> {
+    fn attend(&self, id: &str) -> bool {
+        let posted = stream_of::<A>(id).and_then(|stream| self.post_to(stream, None, Job::attend));
+        // An entity that refuses notes by itself when it has to be looked after again.
+        posted.map(drop).is_ok()
+    }
+
+    fn retire_idle(&self, now: Timestamp) {
+        let micros = i64::try_from(self.runtime.shared.limits.idle_after.as_micros()).unwrap_or(i64::MAX);
+        let unused_since = now.saturating_add_micros(micros.saturating_neg());
+        self.retire(&mut self.live(), LEAVING_PER_TICK, Some(unused_since));
+    }
+
+    fn survey(&self) -> Vec<(StreamId, Timestamp)> {
+        if !A::ABILITIES.need_attention() {
+            return Vec::new();
+        }
+        let journal = &self.runtime.shared.journal;
+        let surveyed = self.survey_states();
+        let mut at: HashMap<StreamId, Timestamp> = HashMap::new();
+        if let Some(follows) = A::ABILITIES.follows {
+            let known: HashMap<&StreamId, &Surveyed> = surveyed.iter().map(|(stream, it)| (stream, it)).collect();
+            // A source may have grown whose follower has not begun yet.
+            let streams = journal.streams().into_iter().map(|it| it.stream);
+            let by_source = streams.filter(|stream| follows.is_same_id(stream.kind()));
+            let ids = by_source.filter_map(|stream| stream_of::<A>(stream.id()).ok());
+            let all: Vec<StreamId> = ids.chain(known.keys().map(|stream| (*stream).clone())).collect();
+            for follower in all {
+                let is_behind = follows.sources.iter().map(|source| source.stream(follower.id())).any(|source| {
+                    let read = known.get(&follower).and_then(|it| it.read.get(&source)).copied();
+                    journal.stream_head(&source).is_some_and(|(head, _)| head > read.unwrap_or_default())
+                });
+                if is_behind {
+                    at.insert(follower, Timestamp::MIN);
+                }
+            }
+        }
+        for (stream, it) in surveyed {
+            let effects = it.has_effects.then_some(Timestamp::MIN);
+            if let Some(first) = it.next_wake.into_iter().chain(effects).min() {
+                at.entry(stream).and_modify(|at| *at = first.min(*at)).or_insert(first);
+            }
+        }
+        at.into_iter().collect()
+    }
+
+    fn measure(&self, metrics: &mut Metrics) {
+        let live = self.live();
+        metrics.entities_live.insert(A::KIND.as_str(), live.slots.len());
+        let longest = live.slots.values().map(|slot| slot.gate.inside()).max().unwrap_or_default();
+        metrics.mailbox_len_longest = metrics.mailbox_len_longest.max(longest);
     }
 }
 
@@ -212,27 +485,20 @@ fn stream_of<A: Aggregate>(id: &str) -> Result<StreamId, Error> {
     Ok(StreamId::new(A::KIND, id)?)
 }
 
+fn streams_of<A: Aggregate>(shared: &Shared) -> Vec<StreamId> {
+    let streams = shared.journal.streams().into_iter().map(|it| it.stream);
+    streams.filter(|stream| stream.kind() == A::KIND.as_str()).collect()
+}
+
+impl Shared {
+    pub(super) fn enter(&self) -> Result<Pass, Error> {
+        self.gate.enter().map_err(|refused| refusal("the system's queue", refused))
+    }
+}
+
 fn refusal(queue: &'static str, refused: Refused) -> Error {
     match refused {
         Refused::Full { max } => Error::Overloaded { queue, len_max: max, retry_after: RETRY_AFTER },
         Refused::Closed => unavailable("the system is shutting down", true),
-    }
-}
-
-/// The reply to a message that is already on its way: a future that any executor can drive, or that may be dropped.
-#[must_use = "a message is on its way without it, but nobody hears of a refusal"]
-pub struct Reply<R>(Result<oneshot::Receiver<Result<R, Error>>, Option<Error>>);
-
-impl<R> Future for Reply<R> {
-    type Output = Result<R, Error>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.0 {
-            Ok(receiver) => Pin::new(receiver).poll(context).map(|reply| {
-                // A reply that was dropped: the handler panicked, or the actor was stopped before it was done.
-                reply.unwrap_or_else(|_| Err(unavailable("the entity failed before it replied", false)))
-            }),
-            Err(refused) => Poll::Ready(Err(refused.take().expect("a future is not polled after it is ready"))),
-        }
     }
 }

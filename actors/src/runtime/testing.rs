@@ -84,7 +84,7 @@ impl<A: Observed> Scenario<A> {
     #[track_caller]
     pub fn given(events: impl IntoIterator<Item = A::Event>) -> Self {
         let now = "2026-01-01T00:00:00Z".parse().expect("an instant");
-        let given = Given { now, caller: Caller::default() };
+        let given = Given { id: Uuid::from_u128(1), ..Given::at(now) };
         let mut scenario = Scenario { state: A::default(), history: Vec::new(), given };
         scenario.apply(events.into_iter().collect(), "given");
         scenario
@@ -100,7 +100,8 @@ impl<A: Observed> Scenario<A> {
     /// The next messages come from `principal`.
     #[must_use]
     pub fn by(mut self, principal: &str) -> Self {
-        self.given.caller = Caller { principal: Some(principal.into()), correlation_id: Some(Uuid::nil()) };
+        self.given.caller =
+            Caller { principal: Some(principal.into()), correlation_id: Some(Uuid::nil()), ..Caller::default() };
         self
     }
 

@@ -14,6 +14,7 @@ pub(super) struct Threads {
     thread: Option<JoinHandle<()>>,
     /// Disconnected when all threads have ended.
     ended: mpsc::Receiver<()>,
+    is_this: bool,
 }
 
 impl Threads {
@@ -40,12 +41,24 @@ impl Threads {
             drop(running);
         })?;
         let (arbiters, system) = receiver.recv().map_err(|_| io::Error::other("the actor threads did not start"))?;
-        Ok(Threads { arbiters, system, thread: Some(thread), ended })
+        Ok(Threads { arbiters, system, thread: Some(thread), ended, is_this: false })
     }
 
     /// The arbiter that the entity with this hash lives on.
     pub(super) fn arbiter(&self, hash: u64) -> &ArbiterHandle {
         &self.arbiters[(hash % self.arbiters.len() as u64) as usize]
+    }
+
+    /// No threads: everything on this one, whose actix system is the host's.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn this() -> Self {
+        let (_, ended) = mpsc::channel();
+        Threads { arbiters: vec![Arbiter::current()], system: System::current(), thread: None, ended, is_this: true }
+    }
+
+    /// Whether everything happens on the thread that it was made on.
+    pub(super) fn is_this(&self) -> bool {
+        self.is_this
     }
 
     /// The thread that no entity lives on, so that none can keep it busy.
@@ -56,6 +69,9 @@ impl Threads {
     /// Stops all actors and joins all threads; those that are still at work after `timeout` are left to end by themselves.
     /// False when there are any.
     pub(super) fn stop(&mut self, timeout: Duration) -> bool {
+        if self.is_this {
+            return true;
+        }
         self.system.stop();
         let Some(thread) = self.thread.take() else { return true };
         if self.ended.recv_timeout(timeout) == Err(mpsc::RecvTimeoutError::Timeout) {
@@ -72,6 +88,8 @@ impl Threads {
 impl Drop for Threads {
     /// Tells the threads to end and waits for none of them: the last owner may be one of them.
     fn drop(&mut self) {
-        self.system.stop();
+        if !self.is_this {
+            self.system.stop();
+        }
     }
 }

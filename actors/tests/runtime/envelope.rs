@@ -13,7 +13,7 @@ use crate::support::*;
 fn events_carry_ids_of_their_own_and_who_and_why() {
     let world = World::new();
     let conversation = Uuid::from_u128(7);
-    let ada = Caller { principal: Some("ada".into()), correlation_id: Some(conversation) };
+    let ada = Caller { principal: Some("ada".into()), correlation_id: Some(conversation), ..Caller::default() };
     assert_eq!(wait(world.counters.tell("a", AddEach(vec![1; 1000]), ada.clone())), Ok(1000));
     assert_eq!(wait(world.counters.tell("a", AddEach(vec![1, 1]), ada)), Ok(1002));
     assert_eq!(wait(world.add("a", 1)), Ok(1003));
@@ -45,7 +45,7 @@ fn events_carry_ids_of_their_own_and_who_and_why() {
 #[test]
 fn decisions_see_the_clock_of_the_runtime_and_the_caller() {
     let world = World::new();
-    let ada = Caller { principal: Some("ada".into()), correlation_id: None };
+    let ada = Caller { principal: Some("ada".into()), ..Caller::default() };
     let (now, caller) = wait(world.counters.ask("a", WhatIsGiven, ada.clone())).expect("an answer");
     assert_eq!((now.to_string().as_str(), &caller), (NOW, &ada));
     let later = "2031-01-01T00:00:00Z".parse().expect("an instant");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use ionveil_actors::error::{Error, Kind};
-use ionveil_actors::runtime::{Caller, Limits, Registry};
+use ionveil_actors::runtime::{Caller, Clock, Limits, Registry};
 use ionveil_journal::{Journal, LocalJournal, Outcome};
 
 use crate::support::*;
@@ -124,24 +124,82 @@ fn a_panic_is_told_to_its_asker_and_to_nobody_else() {
 
 #[test]
 fn a_stream_that_cannot_be_replayed_is_named_and_its_neighbours_live() {
-    for (event, cause) in
-        [(Counted::Spoiled(0), "spoiled"), (Counted::Exploded(0), "applying event exploded v1 panicked")]
-    {
+    for (event, cause) in [("spoiled", "spoiled"), ("exploded", "applying event exploded v1 panicked")] {
         let world = World::new();
         assert_eq!(wait(world.counters.tell("a", AddEach(vec![1, 2]), Caller::default())), Ok(3));
-        assert_eq!(wait(world.counters.tell("a", Write(event), Caller::default())), Ok(()), "it is durable");
+        let written = world.journal.append(world.foreign("a", 2, event, 0));
+        assert!(
+            matches!(written, Outcome::Committed(_)),
+            "past the entity, which then finds that its stream has moved"
+        );
+        assert_eq!(outcome(world.add("a", 1)), NOT_DONE);
         for _ in 0..2 {
             assert_eq!(wait(world.add("a", 1)).map_err(corrupt), Err(("counter/a".into(), 3, cause.into())));
             assert_eq!(wait(world.total("a")).map_err(corrupt), Err(("counter/a".into(), 3, cause.into())));
         }
         assert_eq!(wait(world.add("b", 2)), Ok(2));
         assert_eq!(world.stored("a").len(), 3, "nothing is added to it");
+        let quarantined = world.runtime.quarantined();
+        assert_eq!(quarantined.len(), 1, "{quarantined:?}");
+        let it = &quarantined[0];
+        assert_eq!((it.entity.as_str(), it.stream.as_str(), it.cause.as_str()), ("counter/a", "counter/a", cause));
+        assert_eq!((it.sequence.get(), it.position, it.since), (3, position(3), world.clock.now()));
+        assert_eq!(world.runtime.metrics().quarantined, 1);
         let before = world.counters.ask_at("a", position(2), Total, Caller::default());
         assert_eq!(wait(before), Ok(3), "it is readable up to there");
         let world = world.reopened();
         assert_eq!(wait(world.total("a")).map_err(corrupt), Err(("counter/a".into(), 3, cause.into())));
         assert_eq!(wait(world.total("b")), Ok(2));
     }
+}
+
+/// It was written, and with it the stream was spoiled for good.
+#[test]
+fn what_evolve_does_not_take_is_not_written() {
+    for event in [Counted::Spoiled(0), Counted::Exploded(0)] {
+        let world = World::new();
+        assert_eq!(wait(world.add("a", 1)), Ok(1));
+        world.disk.hold();
+        let before = world.add("a", 2);
+        world.disk.await_begun(2);
+        let refused = outcome(world.counters.tell("a", Write(event.clone()), Caller::default()));
+        assert_eq!(refused.0, Kind::Unavailable);
+        let after = world.add("a", 4);
+        world.disk.release();
+        assert_eq!((wait(before), wait(after)), (Ok(3), Ok(7)), "{event:?}");
+        assert_eq!(world.stored("a").len(), 3);
+        let metrics = world.runtime.metrics();
+        assert_eq!(metrics.faults + metrics.panics, 1);
+        assert_eq!(metrics.commits_failed, 0);
+        assert_eq!(wait(world.reopened().total("a")), Ok(7));
+    }
+}
+
+/// What keeps failing is not tried in a hot loop: its askers are told when it is worth while again.
+#[test]
+fn who_fails_again_and_again_is_left_alone_for_longer_and_longer() {
+    let world = World::new();
+    assert_eq!(wait(world.add("a", 1)), Ok(1));
+    let mut waits = Vec::new();
+    for _ in 0..12 {
+        assert_eq!(outcome(world.counters.tell("a", Panic, Caller::default())), UNKNOWN, "its turn has come");
+        let refused = world.runtime.metrics().recoveries;
+        let mut wait_for = std::time::Duration::ZERO;
+        // The first failure is forgiven at once.
+        if !waits.is_empty() {
+            let error = wait(world.add("a", 1)).expect_err("it is left alone");
+            wait_for = error.retry_after().expect("a hint");
+            assert_eq!(world.runtime.metrics().recoveries, refused, "and not rebuilt meanwhile");
+            assert_eq!(wait(world.add("b", 1)), Ok(waits.len() as i64), "its neighbour is not");
+        }
+        waits.push(wait_for);
+        world.clock.advance(wait_for);
+    }
+    assert!(waits[..10].is_sorted(), "{waits:?}");
+    assert!(waits[1].as_millis() >= 75 && waits[10..].iter().all(|it| (22..=30).contains(&it.as_secs())), "{waits:?}");
+    assert_eq!(wait(world.add("a", 1)), Ok(2), "nothing is lost");
+    assert_eq!(outcome(world.counters.tell("a", Panic, Caller::default())), UNKNOWN);
+    assert_eq!(wait(world.add("a", 1)), Ok(3), "whoever did well begins anew");
 }
 
 #[test]
@@ -168,14 +226,17 @@ fn corrupt(error: Error) -> (String, u64, String) {
 #[test]
 fn an_entity_that_could_not_be_read_is_tried_again() {
     let journal = Reluctant::new(Arc::new(LocalJournal::in_memory()));
-    let (runtime, _) = runtime_on(Arc::clone(&journal) as _, Limits { threads: 1, ..Limits::default() });
+    let (runtime, clock) = runtime_on(Arc::clone(&journal) as _, Limits { threads: 1, ..Limits::default() });
     let counters: Registry<Counter> = Registry::new(&runtime);
     let set = |reading| *journal.reading.lock().expect("no panic while it is held") = reading;
     for reading in [Reading::Fails, Reading::Panics] {
         set(reading);
         assert_eq!(outcome(counters.tell("a", Add(1), Caller::default())).0, Kind::Unavailable);
-        assert_eq!(outcome(counters.ask("a", Total, Caller::default())).0, Kind::Unavailable);
+        let error = wait(counters.tell("a", Add(1), Caller::default())).expect_err("again");
+        assert_eq!(error.kind(), Kind::Unavailable);
         set(Reading::Works);
+        let error = wait(counters.tell("a", Add(1), Caller::default())).expect_err("it is not tried at once");
+        clock.advance(error.retry_after().expect("a hint"));
         assert_eq!(wait(counters.ask("a", Total, Caller::default())), Ok(0), "{reading:?}");
         // A panic makes it rebuild, so that the next round begins unloaded.
         assert_eq!(outcome(counters.tell("a", Panic, Caller::default())), UNKNOWN);
@@ -184,9 +245,10 @@ fn an_entity_that_could_not_be_read_is_tried_again() {
 }
 
 /// An append that was not taken counted as a failed write until its entity had noticed, and everybody else who waited
-/// for the journal's writer meanwhile was told that their events could not be written.
+/// for the journal's writer meanwhile was told that their events could not be written. The entity itself rebuilds: its state
+/// was ahead of what could be written.
 #[test]
-fn an_append_that_is_not_taken_fails_nobody_else_and_forces_no_rebuild() {
+fn an_append_that_is_not_taken_fails_nobody_else() {
     let disk = Disk::default();
     let journal = Reluctant::new(Arc::new(LocalJournal::on(disk.clone()).expect("a sound disk")));
     let (runtime, _) = runtime_on(Arc::clone(&journal) as _, Limits { threads: 1, ..Limits::default() });
@@ -208,7 +270,7 @@ fn an_append_that_is_not_taken_fails_nobody_else_and_forces_no_rebuild() {
     assert_eq!((wait(taken), wait(answer), wait(also)), (Ok(3), Ok(3), Ok(())));
     assert_eq!(wait(after), Ok(11), "what was refused was not done");
     assert_eq!(wait(counters.ask("a", Total, Caller::default())), Ok(11));
-    assert_eq!(journal.reads.load(Ordering::SeqCst), 1, "it was replayed once, when it started");
+    assert_eq!(journal.reads.load(Ordering::SeqCst), 2, "when it started, and when it had to forget");
     assert!(runtime.stop(PATIENCE));
 }
 

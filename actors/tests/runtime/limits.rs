@@ -21,7 +21,7 @@ fn overloaded<R: std::fmt::Debug>(reply: Reply<R>) -> (&'static str, usize) {
 
 #[test]
 fn an_entity_takes_so_many_messages_and_no_more() {
-    let limits = Limits { threads: 1, entity_messages_max: 2, system_messages_max: 100 };
+    let limits = Limits { threads: 1, entity_messages_max: 2, system_messages_max: 100, ..Limits::default() };
     let world = World::with(Disk::default(), limits);
     // An entity starts only when what is under way is settled, so the neighbour is started before.
     assert_eq!((wait(world.add("a", 1)), wait(world.total("b"))), (Ok(1), Ok(0)));
@@ -39,7 +39,7 @@ fn an_entity_takes_so_many_messages_and_no_more() {
 
 #[test]
 fn the_system_takes_so_many_messages_and_no_more() {
-    let limits = Limits { threads: 1, entity_messages_max: 100, system_messages_max: 3 };
+    let limits = Limits { threads: 1, entity_messages_max: 100, system_messages_max: 3, ..Limits::default() };
     let world = World::with(Disk::default(), limits);
     world.disk.hold();
     let replies = [world.add("a", 1), world.add("b", 1), world.add("c", 1)];
@@ -57,7 +57,7 @@ fn the_system_takes_so_many_messages_and_no_more() {
 
 #[test]
 fn a_message_counts_until_its_reply_has_left_whoever_waits_for_it() {
-    let limits = Limits { threads: 1, entity_messages_max: 1, system_messages_max: 1 };
+    let limits = Limits { threads: 1, entity_messages_max: 1, system_messages_max: 1, ..Limits::default() };
     let world = World::with(Disk::default(), limits);
     for round in 1..=100 {
         assert_eq!(wait(world.add("a", 1)), Ok(round), "whoever has the reply finds room");
@@ -73,7 +73,7 @@ fn a_message_counts_until_its_reply_has_left_whoever_waits_for_it() {
 
 #[test]
 fn a_message_in_the_mailbox_counts_as_one_under_way() {
-    let limits = Limits { threads: 1, entity_messages_max: 2, system_messages_max: 100 };
+    let limits = Limits { threads: 1, entity_messages_max: 2, system_messages_max: 100, ..Limits::default() };
     let world = World::with(Disk::default(), limits);
     let ((entered, has_entered), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel());
     let blocked = world.counters.tell("a", Block(entered, may_go_on), Caller::default());

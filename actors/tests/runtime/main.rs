@@ -3,10 +3,16 @@
 
 mod dispatches;
 mod durable;
+mod effects;
 mod envelope;
 mod failing;
+mod following;
 mod hosts;
 mod limits;
+mod passivation;
 mod recovery;
+mod retries;
+mod snapshots;
 mod stopping;
 mod support;
+mod timers;

@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, Sender};
 
 use ionveil_actors::domain::Timestamp;
 use ionveil_actors::error::{Corrupt, Error, Invalid};
-use ionveil_actors::runtime::{Aggregate, Caller, Command, Decision, Event, Given, Query};
+use ionveil_actors::runtime::{Aggregate, Caller, Command, Decision, Event, Given, Query, ReplyCodec};
 use ionveil_journal::StreamKind;
 use ionveil_journal::codec::{self, DecodeError};
 
@@ -75,6 +75,7 @@ pub(crate) struct Add(pub(crate) i64);
 
 impl Command<Counter> for Add {
     type Reply = i64;
+    const REPLY: Option<ReplyCodec<i64>> = Some(ReplyCodec::STORED);
 
     fn decide(self, counter: &Counter, _: &Given) -> Decided<i64> {
         Ok(Decision { events: vec![Counted::Added(self.0)], reply: counter.total + self.0 })

@@ -4,7 +4,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-use ionveil_journal::{BlockKey, Error, MemoryStore, Store};
+use ionveil_journal::{BlockKey, Error, MemoryStore, SideChange, Store};
 
 use super::PATIENCE;
 
@@ -118,6 +118,14 @@ impl Store for Disk {
 
     fn remove(&self, keys: &[BlockKey]) -> Result<(), Error> {
         self.0.blocks.remove(keys)
+    }
+
+    fn change_side(&self, changes: Vec<SideChange>) -> Result<(), Error> {
+        self.0.blocks.change_side(changes)
+    }
+
+    fn scan_side(&self, prefix: &[u8], visit: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), Error> {
+        self.0.blocks.scan_side(prefix, visit)
     }
 
     fn bytes(&self) -> u64 {

@@ -3,6 +3,7 @@
 mod counter;
 mod disk;
 mod reluctant;
+mod reminder;
 
 use std::ops::ControlFlow;
 use std::pin::pin;
@@ -11,14 +12,16 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
+use ionveil_actors::domain::Timestamp;
 use ionveil_actors::error::{Error, Kind};
-use ionveil_actors::runtime::{Caller, Limits, ManualClock, Registry, Reply, Runtime};
+use ionveil_actors::runtime::{Caller, Clock, Limits, ManualClock, Registry, Reply, Runtime};
 use ionveil_journal::{Append, Journal, LocalJournal, NewEvent, Origin, Position, Sequence, codec};
 use uuid::Uuid;
 
 pub(crate) use counter::*;
 pub(crate) use disk::{Disk, Failing};
 pub(crate) use reluctant::{Reading, Reluctant};
+pub(crate) use reminder::*;
 
 /// Nothing that a test waits for takes nearly as long; then it fails instead of hanging.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -31,6 +34,9 @@ pub(crate) struct World {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) counters: Registry<Counter>,
+    pub(crate) reminders: Registry<Reminder>,
+    pub(crate) outside: Outside,
+    pub(crate) limits: Limits,
 }
 
 impl World {
@@ -43,15 +49,45 @@ impl World {
         let journal = Arc::new(LocalJournal::on(disk.clone()).expect("a sound disk"));
         let (runtime, clock) = runtime_on(Arc::clone(&journal) as Arc<dyn Journal>, limits);
         let counters = Registry::new(&runtime);
-        World { disk, journal, clock, runtime, counters }
+        let outside = Outside::default();
+        let reminders = Registry::with_effects(&runtime, outside.clone());
+        World { disk, journal, clock, runtime, counters, reminders, outside, limits }
+    }
+
+    /// The work that nobody asks for begins.
+    pub(crate) fn with_background(self) -> Self {
+        wait(self.runtime.start_background()).expect("a survey");
+        self
     }
 
     /// Stops everything and starts anew on the same disk.
     pub(crate) fn reopened(self) -> Self {
         assert!(self.runtime.stop(PATIENCE));
         self.journal.close();
-        let World { disk, .. } = self;
-        Self::with(disk, Limits { threads: 1, ..Limits::default() })
+        let World { disk, limits, clock, .. } = self;
+        let reopened = Self::with(disk, limits);
+        reopened.clock.set(clock.now());
+        reopened
+    }
+
+    pub(crate) fn schedule(&self, id: &str, at: &str) -> Reply<usize> {
+        self.reminders.tell(id, Schedule(instant(at)), Caller::default())
+    }
+
+    #[track_caller]
+    pub(crate) fn look(&self, id: &str) -> Reminder {
+        wait(self.reminders.ask(id, Look, Caller::default())).expect("an answer")
+    }
+
+    /// Returns when the reminder, which is looked at again and again, is as wished.
+    #[track_caller]
+    pub(crate) fn await_reminder(&self, id: &str, is_so: impl Fn(&Reminder) -> bool) -> Reminder {
+        let mut last = Reminder::default();
+        until(&format!("reminder {id} as wished"), || {
+            last = self.look(id);
+            is_so(&last)
+        });
+        last
     }
 
     pub(crate) fn add(&self, id: &str, by: i64) -> Reply<i64> {
@@ -111,6 +147,21 @@ pub(crate) fn runtime_on(journal: Arc<dyn Journal>, limits: Limits) -> (Arc<Runt
 
 pub(crate) fn position(number: u64) -> Position {
     Position::new(number)
+}
+
+#[track_caller]
+pub(crate) fn instant(text: &str) -> Timestamp {
+    text.parse().expect("an instant")
+}
+
+/// Returns when it is so; it is looked at again and again.
+#[track_caller]
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "it does not come: {what}");
+        std::thread::yield_now();
+    }
 }
 
 struct Unpark(Thread);

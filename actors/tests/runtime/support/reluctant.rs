@@ -23,6 +23,8 @@ pub(crate) struct Reluctant {
     journal: Arc<LocalJournal>,
     pub(crate) is_full: AtomicBool,
     pub(crate) reading: Mutex<Reading>,
+    /// Neither stored nor found.
+    pub(crate) refuses_snapshots: AtomicBool,
     /// How often a stream was read.
     pub(crate) reads: AtomicUsize,
 }
@@ -30,8 +32,13 @@ pub(crate) struct Reluctant {
 impl Reluctant {
     pub(crate) fn new(journal: Arc<LocalJournal>) -> Arc<Self> {
         let reading = Mutex::new(Reading::Works);
-        Arc::new(Reluctant { journal, is_full: AtomicBool::new(false), reading, reads: AtomicUsize::new(0) })
+        let (is_full, refuses_snapshots) = (AtomicBool::new(false), AtomicBool::new(false));
+        Arc::new(Reluctant { journal, is_full, reading, refuses_snapshots, reads: AtomicUsize::new(0) })
     }
+}
+
+fn told_to_fail() -> Error {
+    Error::Io { doing: "reading".into(), source: Arc::new(io::Error::other("told to fail")) }
 }
 
 impl Journal for Reluctant {
@@ -51,6 +58,9 @@ impl Journal for Reluctant {
     }
 
     fn save_snapshot(&self, snapshot: &StateSnapshot) -> Result<(), Error> {
+        if self.refuses_snapshots.load(Ordering::SeqCst) {
+            return Err(told_to_fail());
+        }
         self.journal.save_snapshot(snapshot)
     }
 
@@ -60,6 +70,9 @@ impl Journal for Reluctant {
         fold: Fold,
         criteria: &SnapshotCriteria,
     ) -> Result<Option<StateSnapshot>, Error> {
+        if self.refuses_snapshots.load(Ordering::SeqCst) {
+            return Err(told_to_fail());
+        }
         self.journal.latest_snapshot(stream, fold, criteria)
     }
 
@@ -86,9 +99,7 @@ impl Journal for Reluctant {
         let reading = *self.reading.lock().expect("no panic while it is held");
         match reading {
             Reading::Works => self.journal.read_stream(stream, from, to, visit),
-            Reading::Fails => {
-                Err(Error::Io { doing: "reading".into(), source: Arc::new(io::Error::other("told to fail")) })
-            }
+            Reading::Fails => Err(told_to_fail()),
             Reading::Panics => panic!("a test's own panic in reading"),
         }
     }

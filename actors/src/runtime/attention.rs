@@ -1,0 +1,154 @@
+//! Who has to be looked after, and when: one ordered index of instants and streams for the whole runtime.
+//!
+//! It is a hint, and never the only place where a timer is: what is due is what the entity's state says when it is looked
+//! after, and the index is made anew from the states when the background work begins.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use ionveil_journal::{StreamId, StreamKind};
+use tokio::sync::Notify;
+
+use crate::domain::Timestamp;
+
+#[derive(Default)]
+pub(super) struct Attention {
+    /// Without background work nothing is noted.
+    is_on: AtomicBool,
+    index: Mutex<Index>,
+    /// Told when something is due earlier than everything before.
+    pub(super) changed: Notify,
+}
+
+#[derive(Default)]
+struct Index {
+    by_instant: BTreeSet<(Timestamp, StreamId)>,
+    by_stream: HashMap<StreamId, Timestamp>,
+    /// Kinds of followers, all of which have to look at their sources.
+    all_of: BTreeSet<StreamKind>,
+}
+
+impl Attention {
+    pub(super) fn turn_on(&self) {
+        self.is_on.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_on(&self) -> bool {
+        self.is_on.load(Ordering::Acquire)
+    }
+
+    /// The stream has to be looked after at `at`, and not before; `None` for not at all.
+    pub(super) fn set(&self, stream: &StreamId, at: Option<Timestamp>) {
+        if !self.is_on() {
+            return;
+        }
+        let mut index = self.index();
+        match at {
+            Some(at) => {
+                if index.by_stream.get(stream) == Some(&at) {
+                    return;
+                }
+                index.remove(stream);
+                let is_first = index.by_instant.first().is_none_or(|(first, _)| at < *first);
+                index.by_stream.insert(stream.clone(), at);
+                index.by_instant.insert((at, stream.clone()));
+                drop(index);
+                if is_first {
+                    self.changed.notify_one();
+                }
+            }
+            None => index.remove(stream),
+        }
+    }
+
+    /// The stream has to be looked after at `at` or earlier.
+    pub(super) fn set_by(&self, stream: &StreamId, at: Timestamp) {
+        let earlier = self.index().by_stream.get(stream).copied().filter(|noted| *noted <= at);
+        if earlier.is_none() {
+            self.set(stream, Some(at));
+        }
+    }
+
+    /// All followers of that kind have to be looked after now.
+    pub(super) fn set_all_of(&self, kind: StreamKind) {
+        if self.is_on() {
+            self.index().all_of.insert(kind);
+            self.changed.notify_one();
+        }
+    }
+
+    pub(super) fn take_all_of(&self) -> BTreeSet<StreamKind> {
+        std::mem::take(&mut self.index().all_of)
+    }
+
+    /// Takes out those that are due, in the order of their instants, `len_max` at most.
+    pub(super) fn take_due(&self, now: Timestamp, len_max: usize) -> Vec<StreamId> {
+        let mut index = self.index();
+        let mut due = Vec::new();
+        while due.len() < len_max
+            && let Some((at, _)) = index.by_instant.first()
+            && *at <= now
+            && let Some((_, stream)) = index.by_instant.pop_first()
+        {
+            index.by_stream.remove(&stream);
+            due.push(stream);
+        }
+        due
+    }
+
+    /// The instant of the first one.
+    pub(super) fn next(&self) -> Option<Timestamp> {
+        self.index().by_instant.first().map(|(at, _)| *at)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.index().by_stream.len()
+    }
+
+    fn index(&self) -> MutexGuard<'_, Index> {
+        // Nothing in here panics half-way but for want of memory.
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Index {
+    fn remove(&mut self, stream: &StreamId) {
+        if let Some(at) = self.by_stream.remove(stream) {
+            self.by_instant.remove(&(at, stream.clone()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream(id: &str) -> StreamId {
+        format!("alarm/{id}").parse().expect("a stream")
+    }
+
+    fn at(micros: i64) -> Timestamp {
+        Timestamp::from_micros(micros).expect("an instant")
+    }
+
+    #[test]
+    fn streams_come_when_they_are_due_in_that_order_and_once() {
+        let attention = Attention::default();
+        attention.set(&stream("ignored"), Some(at(0)));
+        attention.turn_on();
+        for (id, micros) in [("c", 30), ("a", 10), ("b", 20), ("moved", 1), ("gone", 2)] {
+            attention.set(&stream(id), Some(at(micros)));
+        }
+        attention.set(&stream("moved"), Some(at(40)));
+        attention.set(&stream("gone"), None);
+        attention.set_by(&stream("c"), at(35));
+        attention.set_by(&stream("b"), at(5));
+        assert_eq!((attention.next(), attention.len()), (Some(at(5)), 4));
+        assert!(attention.take_due(at(4), 9).is_empty());
+        assert_eq!(attention.take_due(at(39), 2), [stream("b"), stream("a")]);
+        assert_eq!(attention.take_due(at(39), 2), [stream("c")]);
+        assert_eq!(attention.take_due(at(40), 2), [stream("moved")]);
+        assert_eq!((attention.next(), attention.len()), (None, 0));
+    }
+}

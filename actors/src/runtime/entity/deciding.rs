@@ -1,0 +1,278 @@
+//! What an entity is asked and told: decisions go to the journal, replies leave when all they depend on is durable.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use actix::Context;
+use ionveil_journal::{Origin, Outcome, Position, Written};
+use uuid::Uuid;
+
+use super::super::aggregate::{Aggregate, Caller, Command, Decision, Given, Query};
+use super::super::notes::CommandAnswered;
+use super::{Entity, ReplyTo, Stage, refusal, unavailable};
+use crate::error::{Error, Invalid};
+
+impl<A: Aggregate> Entity<A> {
+    pub(super) fn query<Q: Query<A>>(&mut self, query: Q, caller: Caller, to: ReplyTo<Q::Answer>) {
+        let given = self.given(Uuid::nil(), caller);
+        let span = tracing::debug_span!("query", stream = %self.stream, query = name_of::<Q>(), correlation_id = ?given.caller.correlation_id);
+        let answer = match &self.stage {
+            Stage::Ready(ready) => span.in_scope(|| query.answer(&ready.state, &given)),
+            Stage::Refusing { error, retry_at } => {
+                return to.send(Err(refusal(error, *retry_at, self.shared.clock.now())));
+            }
+            Stage::Unloaded => unreachable!("a job runs only after loading"),
+        };
+        self.send_when_durable(answer, to);
+    }
+
+    pub(super) fn command<C: Command<A>>(
+        &mut self,
+        command: C,
+        caller: Caller,
+        to: ReplyTo<C::Reply>,
+        ctx: &mut Context<Self>,
+    ) {
+        let id = Uuid::now_v7();
+        let given = self.given(id, caller);
+        let name = name_of::<C>();
+        let span = tracing::debug_span!("command", stream = %self.stream, command = name, correlation_id = ?given.caller.correlation_id);
+        let ready = match &mut self.stage {
+            Stage::Ready(ready) => ready,
+            Stage::Refusing { error, retry_at } => {
+                return to.send(Err(refusal(error, *retry_at, self.shared.clock.now())));
+            }
+            Stage::Unloaded => unreachable!("a job runs only after loading"),
+        };
+        let repeatable = match (given.caller.command_id, C::REPLY) {
+            (None, _) => None,
+            (Some(command_id), Some(codec)) => Some((command_id, codec)),
+            (Some(command_id), None) => {
+                return to.send(Err(Invalid::new("command_id", command_id, "none for this command").into()));
+            }
+        };
+        if let Some((command_id, codec)) = &repeatable {
+            match ready.answers.find(*command_id, name) {
+                Ok(None) => {}
+                Ok(Some(Err(refusal))) => return self.send_when_durable(Err(refusal), to),
+                Ok(Some(Ok(bytes))) => {
+                    let first = (codec.decode)(ionveil_journal::codec::BINCODE_2, &bytes).map_err(|_| {
+                        let allowed = "another one, since the reply was remembered by another release";
+                        Invalid::new("command_id", command_id, allowed).into()
+                    });
+                    return self.send_when_durable(first, to);
+                }
+                Err(invalid) => return self.send_when_durable(Err(invalid.into()), to),
+            }
+        }
+        let decided = span.in_scope(|| command.decide(&ready.state, &given));
+        let Decision { events, reply } = match decided {
+            Ok(decision) if !decision.events.is_empty() => decision,
+            nothing_new => {
+                let reply = nothing_new.map(|decision| decision.reply);
+                if let Some((command_id, codec)) = repeatable {
+                    let answer = reply.as_ref().map(codec.encode).map_err(Error::clone);
+                    ready.answers.remember(command_id, name, given.now, answer);
+                }
+                return self.send_when_durable(reply, to);
+            }
+        };
+        let answered = repeatable.map(|(command_id, codec)| CommandAnswered {
+            command_id,
+            command: name.to_owned(),
+            answered_at: given.now,
+            reply: (codec.encode)(&reply),
+        });
+        let origin = Origin {
+            causation_id: Some(given.caller.command_id.unwrap_or(id)),
+            principal: given.caller.principal,
+            correlation_id: given.caller.correlation_id,
+        };
+        let decision = Write { id, origin, events: &events, answered };
+        self.write(decision, |_| Ok(()), move |failure| to.send(failure.map_or(Ok(reply), Err)), ctx);
+    }
+
+    pub(super) fn given(&self, id: Uuid, caller: Caller) -> Given {
+        Given { now: caller.now.unwrap_or_else(|| self.shared.clock.now()), id, caller }
+    }
+
+    /// Takes events in and hands them to the journal; `settled` is called when they are durable, or with the reason why they
+    /// are not. False when that is known already.
+    ///
+    /// The state takes them first. If it refuses them, or `check` refuses the state that they lead to, nothing is written.
+    /// Then, and when the journal does not take them, the entity rebuilds itself: its state tells of what never happened.
+    pub(super) fn write(
+        &mut self,
+        Write { id, origin, events, answered }: Write<'_, A>,
+        check: impl FnOnce(&A) -> Result<(), String>,
+        settled: impl FnOnce(Option<Error>) + Send + 'static,
+        ctx: &mut Context<Self>,
+    ) -> bool {
+        let Stage::Ready(ready) = &mut self.stage else { unreachable!("only a state that is there decides") };
+        let taken = ready.take(&self.stream, id, origin, events, answered).map_err(|corrupt| corrupt.to_string());
+        let append = match taken.and_then(|append| check(&ready.state).map(|()| append)) {
+            Ok(append) => append,
+            Err(problem) => {
+                self.shared.counters.faults.add(1);
+                tracing::error!(stream = %self.stream, problem, "a decision breaks the entity's own rules; it is not written");
+                let fault = unavailable(&format!("the entity decided what it does not accept itself: {problem}"), true);
+                self.fail(fault.clone());
+                settled(Some(fault));
+                return false;
+            }
+        };
+        let events_len = append.events.len() as u64;
+        let snapshot = self.pace.take_if_due(ready, events_len);
+        let followers = self.shared.followers_of(&self.stream);
+        let waiting = Waiting::new(settled);
+        let done = {
+            let waiting = waiting.clone();
+            let writes = Arc::clone(&self.writes);
+            let shared = Arc::clone(&self.shared);
+            let begin = Instant::now();
+            let stream = (A::ABILITIES.need_attention() || snapshot.is_some() || followers.is_some())
+                .then(|| self.stream.clone());
+            Box::new(move |outcome| {
+                let outcome = settle(outcome);
+                match &outcome {
+                    Ok(written) => {
+                        shared.count_commit(begin.elapsed(), events_len);
+                        writes.position.store(written.position.get(), Ordering::Release);
+                    }
+                    Err(_) => {
+                        shared.counters.commits_failed.add(1);
+                        writes.failed.fetch_add(1, Ordering::AcqRel);
+                    }
+                }
+                let written = outcome.as_ref().ok().copied();
+                if let Some(settled) = waiting.take() {
+                    settled(outcome.err());
+                }
+                // Only now, so that an answer that finds nothing under way cannot overtake this reply.
+                writes.under_way.fetch_sub(1, Ordering::AcqRel);
+                let Some(stream) = stream else { return };
+                match written {
+                    Some(Written { position, .. }) => {
+                        if let Some(followers) = followers {
+                            shared.nudge(&stream, &followers);
+                        }
+                        if let Some(snapshot) = snapshot {
+                            shared.save_snapshot::<A>(stream, snapshot, position);
+                        }
+                    }
+                    // What it waits for may not be what its state on disk waits for.
+                    None if A::ABILITIES.need_attention() => shared.look_after_now(&stream),
+                    None => {}
+                }
+            })
+        };
+        self.writes.under_way.fetch_add(1, Ordering::AcqRel);
+        if let Err(error) = self.shared.journal.submit(append, done) {
+            self.writes.under_way.fetch_sub(1, Ordering::AcqRel);
+            // Nothing was written, and nobody else's reply hangs on it.
+            let now = self.shared.clock.now();
+            let error = Error::from(error);
+            self.stage = Stage::Refusing { error: error.clone(), retry_at: Some(now) };
+            if A::ABILITIES.need_attention() {
+                self.shared.attention.set_by(&self.stream, now);
+            }
+            if let Some(settled) = waiting.take() {
+                settled(Some(error));
+            }
+            return false;
+        }
+        self.note_next_wake();
+        self.hand_out_effects(ctx);
+        true
+    }
+
+    /// Sends what depends on the present state, at once if that is durable, else as soon as it is.
+    pub(super) fn send_when_durable<R: Send + 'static>(&self, reply: Result<R, Error>, to: ReplyTo<R>) {
+        self.when_durable(move |durable| to.send(durable.and(reply)));
+    }
+
+    /// Calls back when the present state is durable, at once if it is; or with the reason why it never will be.
+    pub(super) fn when_durable(&self, called: impl FnOnce(Result<(), Error>) + Send + 'static) {
+        let writes = Arc::clone(&self.writes);
+        let failures_seen = self.failures_seen;
+        let check = move || {
+            if writes.failed.load(Ordering::Acquire) == failures_seen {
+                Ok(())
+            } else {
+                Err(unavailable("events that this answer depends on could not be written", true))
+            }
+        };
+        if self.writes.under_way.load(Ordering::Acquire) == 0 {
+            return called(check());
+        }
+        let waiting = Waiting::new(called);
+        let done = {
+            let waiting = waiting.clone();
+            Box::new(move |durable: Result<_, ionveil_journal::Error>| {
+                if let Some(called) = waiting.take() {
+                    called(durable.map_err(Error::from).and_then(|_| check()));
+                }
+            })
+        };
+        if let Err(error) = self.shared.journal.when_durable(done)
+            && let Some(called) = waiting.take()
+        {
+            called(Err(error.into()));
+        }
+    }
+
+    /// Where the last durable event of this incarnation's own lies; none before the first.
+    pub(super) fn durable_position(&self) -> Position {
+        Position::new(self.writes.position.load(Ordering::Acquire))
+    }
+}
+
+/// What is to be written.
+pub(super) struct Write<'a, A: Aggregate> {
+    /// Fresh; the ids of the events follow from it, so that the journal knows a repeated append by them.
+    pub(super) id: Uuid,
+    pub(super) origin: Origin,
+    pub(super) events: &'a [A::Event],
+    pub(super) answered: Option<CommandAnswered>,
+}
+
+/// What waits for the journal's writer, or for the entity itself when the journal does not take the request.
+struct Waiting<T>(Arc<Mutex<Option<T>>>);
+
+impl<T> Waiting<T> {
+    fn new(value: T) -> Self {
+        Waiting(Arc::new(Mutex::new(Some(value))))
+    }
+
+    fn take(&self) -> Option<T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl<T> Clone for Waiting<T> {
+    fn clone(&self) -> Self {
+        Waiting(Arc::clone(&self.0))
+    }
+}
+
+fn settle(outcome: Outcome) -> Result<Written, Error> {
+    match outcome {
+        Outcome::Committed(written) | Outcome::AlreadyCommitted(written) => Ok(written),
+        Outcome::Conflict { head } => {
+            Err(unavailable(&format!("another writer has moved the stream to sequence {head}"), true))
+        }
+        Outcome::Fenced { epoch } => Err(unavailable(&format!("epoch {epoch} has taken over the stream"), true)),
+        Outcome::Rejected(error) => Err(error.into()),
+        Outcome::Unknown { cause } => {
+            Err(unavailable(&format!("whether the events were written is not known: {cause}"), false))
+        }
+    }
+}
+
+/// The last part of a type's path: what a command or query is called in spans and remembered answers.
+fn name_of<T>() -> &'static str {
+    let path = std::any::type_name::<T>();
+    let path = path.split('<').next().unwrap_or(path);
+    path.rsplit("::").next().unwrap_or(path)
+}

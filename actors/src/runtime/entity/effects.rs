@@ -1,0 +1,186 @@
+//! Effects: handed out when the events that they follow from are durable, and again when nothing came of them.
+
+use std::collections::{HashMap, HashSet};
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use actix::{ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
+use ionveil_journal::StreamId;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::super::abilities::{EffectHandler, Effectful};
+use super::super::aggregate::{Aggregate, Caller};
+use super::super::backoff;
+use super::{Entity, Job, ReplyTo, Stage};
+use crate::domain::Timestamp;
+
+/// As many effects of one entity are under way at a time; the others stay in its state.
+const EFFECTS_MAX: usize = 16;
+
+/// Effects that left the state's list of pending ones for the handler, by id.
+#[derive(Default)]
+pub(super) struct InHand(HashMap<Uuid, (u32, Progress)>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// Handed out as soon as the state that names it is durable.
+    NotBegun,
+    UnderWay,
+    /// Done, or failed. If it is pending still at that instant, it is handed out again.
+    Over {
+        again_at: Timestamp,
+    },
+}
+
+impl InHand {
+    /// When the first of those that are over would have to be tried again.
+    pub(super) fn next_retry(&self) -> Option<Timestamp> {
+        let again = self.0.values().filter_map(|(_, progress)| match progress {
+            Progress::Over { again_at } => Some(*again_at),
+            Progress::NotBegun | Progress::UnderWay => None,
+        });
+        again.min()
+    }
+
+    fn busy(&self) -> usize {
+        self.0.values().filter(|(_, progress)| !matches!(progress, Progress::Over { .. })).count()
+    }
+}
+
+/// An effect that is about to begin; what came of it is a message to the entity.
+pub(in super::super) type Begin<A> = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = Job<A>> + Send>> + Send>;
+
+/// An effect handler, with the types of the effects put away.
+pub(in super::super) trait Performer<A: Aggregate>: Send + Sync {
+    /// Takes an effect out of the state.
+    fn prepare(&self, stream: &StreamId, state: &A, id: Uuid) -> Option<Begin<A>>;
+}
+
+pub(in super::super) struct HandlerPerformer<A, H> {
+    handler: Arc<H>,
+    entity: PhantomData<fn(A)>,
+}
+
+impl<A, H> HandlerPerformer<A, H> {
+    pub(in super::super) fn new(handler: H) -> Self {
+        HandlerPerformer { handler: Arc::new(handler), entity: PhantomData }
+    }
+}
+
+impl<A: Effectful, H: EffectHandler<A>> Performer<A> for HandlerPerformer<A, H> {
+    fn prepare(&self, stream: &StreamId, state: &A, id: Uuid) -> Option<Begin<A>> {
+        let effect = state.effect(id)?;
+        let (handler, stream) = (Arc::clone(&self.handler), stream.clone());
+        Some(Box::new(move || {
+            Box::pin(async move {
+                let outcome = handler.perform(stream.id(), id, effect).await;
+                // Nobody waits: an outcome that is refused leaves its effect on the list, and so it comes again.
+                Job::command(outcome, Caller::default(), ReplyTo { passes: None, sender: oneshot::channel().0 })
+            })
+        }))
+    }
+}
+
+/// The state that names these effects is durable.
+struct Perform<A: Aggregate>(Vec<(Uuid, Begin<A>)>);
+
+impl<A: Aggregate> Message for Perform<A> {
+    type Result = ();
+}
+
+impl<A: Aggregate> Entity<A> {
+    /// Hands out what is pending and not in hand already, once it is durable.
+    pub(super) fn hand_out_effects(&mut self, ctx: &mut Context<Self>) {
+        let (Some(effects), Some(performer), Stage::Ready(ready)) =
+            (A::ABILITIES.effects, &self.performer, &self.stage)
+        else {
+            return;
+        };
+        if !self.shared.attention.is_on() {
+            return;
+        }
+        let pending = (effects.pending)(&ready.state);
+        let listed: HashSet<Uuid> = pending.iter().copied().collect();
+        self.in_hand.0.retain(|id, (_, progress)| listed.contains(id) || *progress == Progress::UnderWay);
+        let now = self.shared.clock.now();
+        let mut room = EFFECTS_MAX.saturating_sub(self.in_hand.busy());
+        let mut begins = Vec::new();
+        for id in pending {
+            let attempts = match self.in_hand.0.get(&id) {
+                None => 0,
+                Some((attempts, Progress::Over { again_at })) if backoff::is_over(*again_at, now) => *attempts,
+                Some(_) => continue,
+            };
+            if room == 0 {
+                break;
+            }
+            let Some(begin) = performer.prepare(&self.stream, &ready.state, id) else {
+                tracing::error!(stream = %self.stream, %id, "a pending effect is not there");
+                continue;
+            };
+            room -= 1;
+            self.in_hand.0.insert(id, (attempts, Progress::NotBegun));
+            begins.push((id, begin));
+        }
+        self.note_holds();
+        if begins.is_empty() {
+            return;
+        }
+        let address = ctx.address();
+        self.when_durable(move |durable| {
+            if durable.is_ok() {
+                address.do_send(Perform(begins));
+            }
+        });
+    }
+
+    fn effect_is_over(&mut self, id: Uuid) {
+        let Some((attempts, progress)) = self.in_hand.0.get_mut(&id) else { return };
+        *attempts = attempts.saturating_add(1);
+        // Never at once: an effect that stays pending must not go round in circles.
+        let wait = backoff::after(&self.stream, attempts.saturating_add(1));
+        *progress = Progress::Over { again_at: backoff::until(self.shared.clock.now(), wait) };
+        self.note_holds();
+        self.note_next_wake();
+    }
+
+    /// The entity was rebuilt: what was to begin with the state before does not.
+    pub(super) fn drop_effects_not_begun(&mut self) {
+        self.in_hand.0.retain(|_, (_, progress)| *progress != Progress::NotBegun);
+        self.note_holds();
+    }
+
+    fn note_holds(&self) {
+        self.holds.store(self.in_hand.busy(), Ordering::Release);
+    }
+}
+
+impl<A: Aggregate> Handler<Perform<A>> for Entity<A> {
+    type Result = ();
+
+    fn handle(&mut self, Perform(begins): Perform<A>, ctx: &mut Context<Self>) {
+        for (id, begin) in begins {
+            match self.in_hand.0.get_mut(&id) {
+                Some((_, progress @ Progress::NotBegun)) => *progress = Progress::UnderWay,
+                // The entity was rebuilt meanwhile; what is pending then is handed out then.
+                _ => continue,
+            }
+            self.shared.counters.effects.add(1);
+            // A task of its own, so that a handler's panic stays with it.
+            let performing = tokio::task::spawn_local(async move { begin().await });
+            ctx.spawn(performing.into_actor(self).map(move |outcome, entity, ctx| {
+                entity.effect_is_over(id);
+                match outcome {
+                    Ok(outcome) => entity.proceed(outcome, ctx),
+                    Err(error) => {
+                        entity.shared.counters.panics.add(1);
+                        tracing::error!(stream = %entity.stream, effect = %id, %error, "an effect's handler panicked; it is tried again");
+                    }
+                }
+            }));
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! The actor around one entity: the stages of its life, and the messages it gets. The only folder that knows actix's
+//! contexts. `loading` brings it to life, `following` up to date, `deciding` handles what it is asked and told, `waking` its
+//! timers, `effects` what it does outside, `snapshots` what is stored of it.
+
+mod deciding;
+mod effects;
+mod following;
+mod loading;
+mod snapshots;
+mod waking;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::time::Duration;
+
+use actix::{Actor, ActorContext, Context, Handler, Message};
+use ionveil_journal::StreamId;
+use tokio::sync::oneshot;
+
+use self::effects::InHand;
+pub(super) use self::effects::{HandlerPerformer, Performer};
+use self::snapshots::Pace;
+use super::aggregate::{Aggregate, Caller, Command, Query};
+use super::backoff;
+use super::gate::Pass;
+use super::incarnation::Incarnation;
+use super::shared::Shared;
+use crate::domain::Timestamp;
+use crate::error::{Error, Kind};
+
+/// Where an asker gets the reply, and the passes that are given back with it.
+pub(super) struct ReplyTo<R> {
+    /// First, so that they are given back before the asker hears of it, also when a panic drops this.
+    pub(super) passes: Option<[Pass; 2]>,
+    pub(super) sender: oneshot::Sender<Result<R, Error>>,
+}
+
+impl<R> ReplyTo<R> {
+    fn send(self, reply: Result<R, Error>) {
+        // Passes first: an asker that has its reply finds the gate as it left it.
+        drop(self.passes);
+        // An asker that went away wants no reply; what it asked for has happened all the same.
+        let _ = self.sender.send(reply);
+    }
+}
+
+/// One message to the entity, with the types of its reply put away.
+pub(super) struct Job<A: Aggregate> {
+    work: Work<A>,
+    /// The instant that it is to be judged at, if it brings one.
+    now: Option<Timestamp>,
+}
+
+type Work<A> = Box<dyn FnOnce(&mut Entity<A>, &mut Context<Entity<A>>) + Send>;
+
+impl<A: Aggregate> Message for Job<A> {
+    type Result = ();
+}
+
+impl<A: Aggregate> Job<A> {
+    fn new(
+        now: Option<Timestamp>,
+        work: impl FnOnce(&mut Entity<A>, &mut Context<Entity<A>>) + Send + 'static,
+    ) -> Self {
+        Job { work: Box::new(work), now }
+    }
+
+    pub(super) fn command<C: Command<A>>(command: C, caller: Caller, to: ReplyTo<C::Reply>) -> Self {
+        Job::new(caller.now, move |entity, ctx| entity.command(command, caller, to, ctx))
+    }
+
+    pub(super) fn query<Q: Query<A>>(query: Q, caller: Caller, to: ReplyTo<Q::Answer>) -> Self {
+        Job::new(caller.now, move |entity, _| entity.query(query, caller, to))
+    }
+
+    /// The entity is looked after: loaded if it is not, brought up to date, woken if it is due, its effects handed out.
+    pub(super) fn attend(to: ReplyTo<()>) -> Self {
+        Job::new(None, move |entity, ctx| entity.attend(to, ctx))
+    }
+
+    /// The entity is woken if it is due at `now`. Replies, when that is durable, whether it was woken and when it is due next.
+    pub(super) fn wake(now: Timestamp, to: ReplyTo<(bool, Option<Timestamp>)>) -> Self {
+        Job::new(Some(now), move |entity, ctx| entity.wake(now, to, ctx))
+    }
+
+    /// The entity is loaded and brought up to date, and that is all.
+    pub(super) fn start(to: ReplyTo<()>) -> Self {
+        Job::new(None, move |entity, _| {
+            let started = match &entity.stage {
+                Stage::Refusing { error, retry_at } => Err(refusal(error, *retry_at, entity.shared.clock.now())),
+                Stage::Ready(_) | Stage::Unloaded => Ok(()),
+            };
+            to.send(started);
+        })
+    }
+}
+
+/// The entity leaves memory. It is sent only when nothing is under way, and nothing is sent after it.
+pub(super) struct Retire;
+
+impl Message for Retire {
+    type Result = ();
+}
+
+/// One entity, alive.
+pub(super) struct Entity<A: Aggregate> {
+    stream: StreamId,
+    shared: Arc<Shared>,
+    performer: Option<Arc<dyn Performer<A>>>,
+    stage: Stage<A>,
+    /// Rebuilt together with many others, for the first load.
+    prepared: Option<Box<Incarnation<A>>>,
+    writes: Arc<Writes>,
+    /// As many failed writes as this incarnation has taken notice of.
+    failures_seen: u64,
+    /// Failures since it last did anything well.
+    failures: u32,
+    pace: Pace,
+    /// An instant that its timer did not get beyond. It is not woken for that one again.
+    stuck_at: Option<Timestamp>,
+    /// Wakes that failed since the last one that went well, and when the next is tried.
+    wake_failures: u32,
+    wake_again_at: Option<Timestamp>,
+    in_hand: InHand,
+    /// What keeps it in memory beside the messages under way: effects.
+    holds: Arc<AtomicUsize>,
+}
+
+/// The stages of its life. From `Ready` it falls back to `Refusing` when something fails; after a failed write it counts as
+/// unloaded too.
+enum Stage<A> {
+    Unloaded,
+    Ready(Incarnation<A>),
+    /// It could not be rebuilt or has failed, and says why.
+    Refusing {
+        error: Error,
+        /// When the next message tries again; `None` for never, since its stream is corrupt.
+        retry_at: Option<Timestamp>,
+    },
+}
+
+/// What the journal's writer thread tells the entity.
+#[derive(Default)]
+struct Writes {
+    under_way: AtomicU64,
+    failed: AtomicU64,
+    /// Where the last durable event lies.
+    position: AtomicU64,
+}
+
+/// What a registry keeps of an entity's making.
+pub(super) struct Parts<A: Aggregate> {
+    pub(super) stream: StreamId,
+    pub(super) shared: Arc<Shared>,
+    pub(super) performer: Option<Arc<dyn Performer<A>>>,
+    pub(super) prepared: Option<Box<Incarnation<A>>>,
+    pub(super) holds: Arc<AtomicUsize>,
+}
+
+impl<A: Aggregate> Entity<A> {
+    pub(super) fn new(parts: Parts<A>) -> Self {
+        let Parts { stream, shared, performer, prepared, holds } = parts;
+        let pace = Pace::of(shared.limits.snapshot_events);
+        Entity {
+            stream,
+            shared,
+            performer,
+            stage: Stage::Unloaded,
+            prepared,
+            writes: Arc::default(),
+            failures_seen: 0,
+            failures: 0,
+            pace,
+            stuck_at: None,
+            wake_failures: 0,
+            wake_again_at: None,
+            in_hand: InHand::default(),
+            holds,
+        }
+    }
+
+    /// Handles a message, after whatever has to come before.
+    fn proceed(&mut self, job: Job<A>, ctx: &mut Context<Self>) {
+        if self.needs_loading() {
+            self.load_then(job, ctx);
+        } else {
+            self.catch_up_then(job, ctx);
+        }
+    }
+
+    fn run(&mut self, job: Job<A>, ctx: &mut Context<Self>) {
+        // A handler that panics has dropped its reply, so its asker knows; the state it left is not to be trusted.
+        if catch_unwind(AssertUnwindSafe(|| (job.work)(self, ctx))).is_ok() {
+            if matches!(self.stage, Stage::Ready(_)) {
+                self.failures = 0;
+            }
+            return;
+        }
+        self.shared.counters.panics.add(1);
+        tracing::error!(stream = %self.stream, "a handler panicked; the entity is rebuilt from the journal");
+        self.fail(unavailable("the entity failed and is being rebuilt", true));
+    }
+
+    /// From now on it refuses everything with `error`, until it is rebuilt: by the next message, or after a while if it
+    /// has failed before.
+    fn fail(&mut self, error: Error) {
+        self.failures = self.failures.saturating_add(1);
+        let wait = backoff::after(&self.stream, self.failures);
+        let retry_at = backoff::until(self.shared.clock.now(), wait);
+        self.stage = Stage::Refusing { error, retry_at: Some(retry_at) };
+        if A::ABILITIES.need_attention() {
+            self.shared.attention.set_by(&self.stream, retry_at);
+        }
+    }
+}
+
+/// What an entity in that stage says to everybody: why, and when to try again.
+fn refusal(error: &Error, retry_at: Option<Timestamp>, now: Timestamp) -> Error {
+    match (error.kind(), retry_at) {
+        (Kind::Unavailable, Some(retry_at)) => {
+            let left = retry_at.as_micros().saturating_sub(now.as_micros()).max(0);
+            Error::Unavailable {
+                reason: error.to_string(),
+                outcome_known: true,
+                retry_after: Some(Duration::from_micros(left as u64)),
+            }
+        }
+        _ => error.clone(),
+    }
+}
+
+pub(super) fn unavailable(reason: &str, outcome_known: bool) -> Error {
+    Error::Unavailable { reason: reason.to_owned(), outcome_known, retry_after: None }
+}
+
+impl<A: Aggregate> Actor for Entity<A> {
+    type Context = Context<Self>;
+}
+
+impl<A: Aggregate> Handler<Job<A>> for Entity<A> {
+    type Result = ();
+
+    fn handle(&mut self, job: Job<A>, ctx: &mut Context<Self>) {
+        self.proceed(job, ctx);
+    }
+}
+
+impl<A: Aggregate> Handler<Retire> for Entity<A> {
+    type Result = ();
+
+    fn handle(&mut self, _: Retire, ctx: &mut Context<Self>) {
+        self.store_before_retiring();
+        self.shared.forget_lag(&self.stream);
+        ctx.stop();
+    }
+}

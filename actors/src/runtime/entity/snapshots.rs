@@ -1,0 +1,63 @@
+//! When a copy of the state is taken: every so many events, and when the entity leaves memory.
+
+use ionveil_journal::Sequence;
+
+use super::super::aggregate::Aggregate;
+use super::super::incarnation::Incarnation;
+use super::super::state_snapshot::{self, Taken};
+use super::{Entity, Stage};
+
+/// Fewer events are replayed sooner than a snapshot is read.
+const EVENTS_MIN: u64 = 64;
+/// A snapshot of so many bytes costs about as much as one event more. Large states are stored the less often, so that
+/// storing them never takes more than a fixed share of the time.
+const BYTES_PER_EVENT: u64 = 64;
+
+/// How much has happened since the last snapshot.
+#[derive(Debug)]
+pub(super) struct Pace {
+    /// Of the limits.
+    events_every: u64,
+    events_since: u64,
+    bytes_last: u64,
+}
+
+impl Pace {
+    pub(super) fn of(events_every: u64) -> Self {
+        Pace { events_every, events_since: 0, bytes_last: 0 }
+    }
+
+    /// The entity was rebuilt up to `sequence`, from a snapshot of `stored_at` or none.
+    pub(super) fn begin(&mut self, sequence: Sequence, stored_at: Sequence) {
+        self.events_since = sequence.get() - stored_at.get();
+    }
+
+    /// A snapshot of the state with `events_len` more events in it, if it is time for one.
+    pub(super) fn take_if_due<A: Aggregate>(&mut self, incarnation: &Incarnation<A>, events_len: u64) -> Option<Taken> {
+        A::ABILITIES.snapshots?;
+        self.events_since += events_len;
+        let due = self.events_every.max(self.bytes_last / BYTES_PER_EVENT);
+        if self.events_since < due { None } else { self.take(incarnation) }
+    }
+
+    fn take<A: Aggregate>(&mut self, incarnation: &Incarnation<A>) -> Option<Taken> {
+        let taken = state_snapshot::take(incarnation)?;
+        self.events_since = 0;
+        self.bytes_last = taken.len() as u64;
+        Some(taken)
+    }
+}
+
+impl<A: Aggregate> Entity<A> {
+    /// Nothing is under way, so the present state is durable.
+    pub(super) fn store_before_retiring(&mut self) {
+        if self.needs_loading() || self.pace.events_since < EVENTS_MIN {
+            return;
+        }
+        if let Stage::Ready(ready) = &self.stage
+            && let Some(taken) = self.pace.take(ready)
+        {
+            self.shared.save_snapshot::<A>(self.stream.clone(), taken, self.durable_position());
+        }
+    }
+}

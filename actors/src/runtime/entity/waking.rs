@@ -1,0 +1,104 @@
+//! Timers: an entity is woken at the instant its state names, once for each.
+
+use actix::Context;
+use ionveil_journal::Origin;
+use uuid::Uuid;
+
+use super::super::aggregate::{Aggregate, Caller};
+use super::super::backoff;
+use super::deciding::Write;
+use super::{Entity, ReplyTo, Stage, refusal};
+use crate::domain::Timestamp;
+use crate::error::Error;
+
+impl<A: Aggregate> Entity<A> {
+    /// Looks after everything that the entity has to do by itself.
+    pub(super) fn attend(&mut self, to: ReplyTo<()>, ctx: &mut Context<Self>) {
+        if matches!(self.stage, Stage::Ready(_)) {
+            self.wake_if_due(None, ctx);
+            if matches!(self.stage, Stage::Ready(_)) {
+                self.note_next_wake();
+                self.hand_out_effects(ctx);
+            }
+        } else if let Stage::Refusing { retry_at: Some(retry_at), .. } = self.stage {
+            self.shared.attention.set_by(&self.stream, retry_at);
+        }
+        self.send_when_durable(Ok(()), to);
+    }
+
+    pub(super) fn wake(&mut self, now: Timestamp, to: ReplyTo<(bool, Option<Timestamp>)>, ctx: &mut Context<Self>) {
+        let woken = self.wake_if_due(Some(now), ctx);
+        let reply = match &self.stage {
+            Stage::Ready(ready) => {
+                let next = A::ABILITIES.timers.and_then(|timers| (timers.next_wake)(&ready.state));
+                Ok((woken, next.filter(|next| self.stuck_at != Some(*next))))
+            }
+            Stage::Refusing { error, retry_at } => Err(refusal(error, *retry_at, self.shared.clock.now())),
+            Stage::Unloaded => unreachable!("a job runs only after loading"),
+        };
+        self.send_when_durable(reply, to);
+    }
+
+    /// Wakes it if the instant that its state names has come, by the given clock. True when that led to events.
+    fn wake_if_due(&mut self, now: Option<Timestamp>, ctx: &mut Context<Self>) -> bool {
+        let (Some(timers), Stage::Ready(ready)) = (A::ABILITIES.timers, &self.stage) else { return false };
+        let id = Uuid::now_v7();
+        let given = self.given(id, Caller { now, ..Caller::default() });
+        let due = (timers.next_wake)(&ready.state);
+        let Some(due) = due.filter(|due| *due <= given.now && self.stuck_at != Some(*due)) else { return false };
+        if self.wake_again_at.is_some_and(|again_at| !backoff::is_over(again_at, self.shared.clock.now())) {
+            return false;
+        }
+        let span = tracing::debug_span!("wake", stream = %self.stream, %due);
+        let events = match span.in_scope(|| (timers.on_wake)(&ready.state, &given)) {
+            Ok(events) => events,
+            Err(error) => {
+                tracing::warn!(stream = %self.stream, %due, %error, "the entity could not be woken; it is tried again");
+                self.wake_failures = self.wake_failures.saturating_add(1);
+                // Never at once: a timer that cannot be handled must not go round in circles.
+                let wait = backoff::after(&self.stream, self.wake_failures.saturating_add(1));
+                self.wake_again_at = Some(backoff::until(self.shared.clock.now(), wait));
+                return false;
+            }
+        };
+        (self.wake_failures, self.wake_again_at) = (0, None);
+        let origin = Origin { principal: None, correlation_id: None, causation_id: Some(id) };
+        let gets_beyond = move |state: &A| match (timers.next_wake)(state) {
+            Some(next) if next <= due => Err(format!("woken for {due}, it wants to be woken at {next}")),
+            _ => Ok(()),
+        };
+        if events.is_empty() {
+            // Nothing to write, and so nothing that could have got it beyond.
+            self.shared.counters.faults.add(1);
+            tracing::error!(stream = %self.stream, %due, "a wake led to nothing; the entity is not woken for it again");
+            self.stuck_at = Some(due);
+            return false;
+        }
+        let write = Write { id, origin, events: &events, answered: None };
+        let mut is_stuck = false;
+        let checked = |state: &A| {
+            let checked = gets_beyond(state);
+            is_stuck = checked.is_err();
+            checked
+        };
+        let is_written = self.write(write, checked, drop::<Option<Error>>, ctx);
+        if is_stuck {
+            self.stuck_at = Some(due);
+        }
+        self.shared.counters.wakes.add(u64::from(is_written));
+        is_written
+    }
+
+    /// Tells the index when the entity next has to be looked after.
+    pub(super) fn note_next_wake(&mut self) {
+        let Stage::Ready(ready) = &self.stage else { return };
+        if !A::ABILITIES.need_attention() || !self.shared.attention.is_on() {
+            return;
+        }
+        let next_wake = A::ABILITIES.timers.and_then(|timers| (timers.next_wake)(&ready.state));
+        let next_wake = next_wake.filter(|next| self.stuck_at != Some(*next));
+        let next_wake = next_wake.map(|next| self.wake_again_at.map_or(next, |again_at| next.max(again_at)));
+        let next_effect = self.in_hand.next_retry();
+        self.shared.attention.set(&self.stream, next_wake.into_iter().chain(next_effect).min());
+    }
+}

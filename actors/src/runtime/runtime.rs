@@ -1,0 +1,263 @@
+//! The runtime: threads, journal and clock that all entities share, and the work that it does by itself.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use actix::{Actor, Addr};
+use ionveil_journal::{Journal, Position, Sequence, StreamId};
+use std::hash::{BuildHasher, RandomState};
+
+use super::aggregate::Aggregate;
+use super::clock::Clock;
+use super::entity::{Entity, Parts};
+use super::metrics::Metrics;
+use super::reply::{Reply, reply_channel};
+use super::shared::Shared;
+use super::threads::Threads;
+use crate::domain::Timestamp;
+use crate::error::Error;
+
+/// Bounds on what may be under way and in memory. Beyond them askers are told `overloaded`; nothing queues without end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Arbiter threads that entities live on.
+    pub threads: usize,
+    /// Most messages under way to one entity.
+    pub entity_messages_max: usize,
+    /// Most messages under way in the whole runtime.
+    pub system_messages_max: usize,
+    /// Most entities of one kind in memory. Beyond it those that were not used for longest leave; those with messages under
+    /// way stay, so that as many more as there are messages may live.
+    pub entities_live_max: usize,
+    /// An entity that was not used for so long leaves memory, while background work is on.
+    pub idle_after: Duration,
+    /// Most entities that are rebuilt at a time; the others wait in line.
+    pub recoveries_max: usize,
+    /// A snapshot is taken after so many events, and of large states more seldom.
+    pub snapshot_events: u64,
+}
+
+impl Default for Limits {
+    /// One thread per core, 1,024 messages per entity, 65,536 in all, 100,000 entities of a kind in memory, gone after ten
+    /// minutes, 2 rebuilt at a time per core, a snapshot every 1,000 events.
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Limits {
+            threads: cores,
+            entity_messages_max: 1_024,
+            system_messages_max: 65_536,
+            entities_live_max: 100_000,
+            idle_after: Duration::from_secs(600),
+            recoveries_max: 2 * cores,
+            snapshot_events: 1_000,
+        }
+    }
+}
+
+/// An entity that cannot be rebuilt, or that cannot follow its source. It refuses everything as `corrupt`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quarantined {
+    /// Whose.
+    pub entity: StreamId,
+    /// The stream that holds the event: its own, or the source's.
+    pub stream: String,
+    /// The first event that cannot be applied.
+    pub sequence: Sequence,
+    /// Where that lies; [`Position::NONE`] when it cannot be read.
+    pub position: Position,
+    /// What is wrong with it.
+    pub cause: String,
+    /// When that was found out.
+    pub since: Timestamp,
+}
+
+/// Threads that have nothing to do get this long to end, also when the time for draining is up.
+const JOIN_MIN: Duration = Duration::from_millis(100);
+/// A clock that runs by itself is looked at this often, so that a jump of it is noticed.
+const CLOCK_READ_EVERY: Duration = Duration::from_millis(250);
+/// When an entity cannot be looked after because a queue is full, it is tried again after this.
+const ATTEND_AGAIN_AFTER: Duration = Duration::from_millis(100);
+/// As many entities are looked after in one go.
+const ATTENDED_MAX: usize = 4_096;
+
+/// The threads, the journal and the clock that all entities share.
+pub struct Runtime {
+    pub(super) shared: Arc<Shared>,
+    threads: Mutex<Threads>,
+    hasher: RandomState,
+}
+
+impl Runtime {
+    /// Starts the runtime's threads. No entity is started yet, and none starts by itself before
+    /// [`Runtime::start_background`].
+    ///
+    /// # Errors
+    /// When the operating system gives no threads.
+    pub fn start(journal: Arc<dyn Journal>, clock: Arc<dyn Clock>, limits: Limits) -> io::Result<Arc<Self>> {
+        Ok(Self::on(Threads::start(limits.threads.max(1))?, journal, clock, limits))
+    }
+
+    /// A runtime without threads of its own: everything happens on this one, which runs an actix system, and nothing happens
+    /// by itself; [`Runtime::tick`] does what is due. For simulation: a run is a function of what it is fed.
+    ///
+    /// # Panics
+    /// When no actix system runs on this thread.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn on_this_thread(journal: Arc<dyn Journal>, clock: Arc<dyn Clock>, limits: Limits) -> Arc<Self> {
+        Self::on(Threads::this(), journal, clock, limits)
+    }
+
+    fn on(threads: Threads, journal: Arc<dyn Journal>, clock: Arc<dyn Clock>, limits: Limits) -> Arc<Self> {
+        let shared = Shared::new(journal, clock, limits, threads.apart().clone(), threads.is_this());
+        Arc::new(Runtime { shared: Arc::new(shared), threads: Mutex::new(threads), hasher: RandomState::new() })
+    }
+
+    /// Begins the work that nobody asks for: wakes entities when they are due, lets followers read, hands out effects, takes
+    /// idle entities out of memory. To be called once, when all registries are there.
+    ///
+    /// What is to be done is found out first, from the snapshots and streams of the kinds that need it; the reply says when
+    /// that is through. Until then nothing is woken but what is asked or told something.
+    ///
+    /// # Errors
+    /// As [`Runtime::run_blocking`].
+    pub fn start_background(self: &Arc<Self>) -> Reply<()> {
+        self.shared.attention.turn_on();
+        let shared = Arc::clone(&self.shared);
+        let surveyed = self.run_blocking(move || {
+            for port in shared.ports() {
+                for (stream, at) in port.survey() {
+                    shared.attention.set_by(&stream, at);
+                }
+            }
+            Ok(())
+        });
+        if !self.shared.is_inline {
+            let attention = Arc::downgrade(&self.shared);
+            self.shared.clock.watch(Box::new(move || {
+                if let Some(shared) = attention.upgrade() {
+                    shared.attention.changed.notify_one();
+                }
+            }));
+            self.shared.spawn(run_background(Arc::downgrade(&self.shared)));
+        }
+        surveyed
+    }
+
+    /// Does everything that is due, as the background does by itself.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn tick(&self) {
+        self.shared.tick();
+    }
+
+    /// Lets nobody in any more, waits until everything under way has its reply (false when that took longer than
+    /// `timeout`), then stops all actors and joins all threads; what is still at work then is left to end by itself. Does
+    /// nothing the second time.
+    pub fn stop(&self, timeout: Duration) -> bool {
+        let begin = Instant::now();
+        let drained = self.shared.gate.close(timeout);
+        let left = timeout.saturating_sub(begin.elapsed()).max(JOIN_MIN);
+        let ended = self.threads.lock().unwrap_or_else(PoisonError::into_inner).stop(left);
+        drained && ended
+    }
+
+    /// Does work that may block, such as reading much of the journal, on a thread apart from those of the entities.
+    ///
+    /// # Errors
+    /// What `work` says, `overloaded` when the system's queue is full, `unavailable` when it is shutting down.
+    pub fn run_blocking<R: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<R, Error> + Send + 'static,
+    ) -> Reply<R> {
+        let (sender, reply) = reply_channel();
+        match self.enter() {
+            Ok(pass) => {
+                self.shared.spawn_blocking(pass, move |pass| {
+                    let result = work();
+                    drop(pass);
+                    // An asker that went away wants no result.
+                    let _ = sender.send(result);
+                });
+                reply
+            }
+            Err(refused) => Reply::refused(refused),
+        }
+    }
+
+    /// The bounds it was started with.
+    pub fn limits(&self) -> Limits {
+        self.shared.limits
+    }
+
+    /// The journal that everything is in.
+    pub fn journal(&self) -> &Arc<dyn Journal> {
+        &self.shared.journal
+    }
+
+    /// The entities that cannot be rebuilt, as far as anybody has asked for them, by address.
+    pub fn quarantined(&self) -> Vec<Quarantined> {
+        self.shared.quarantined()
+    }
+
+    /// The figures of this moment.
+    pub fn metrics(&self) -> Metrics {
+        let shared = &self.shared;
+        let mut metrics = shared.counters.read();
+        metrics.messages_under_way = shared.gate.inside();
+        let free = shared.recoveries.available_permits();
+        metrics.recoveries_under_way = shared.limits.recoveries_max.max(1).saturating_sub(free);
+        metrics.quarantined = shared.quarantined().len();
+        metrics.attention_waiting = shared.attention.len();
+        metrics.follower_lag = shared.lags();
+        for port in shared.ports() {
+            port.measure(&mut metrics);
+        }
+        metrics
+    }
+
+    pub(super) fn enter(&self) -> Result<super::gate::Pass, Error> {
+        self.shared.enter()
+    }
+
+    pub(super) fn start_entity<A: Aggregate>(&self, parts: Parts<A>) -> Addr<Entity<A>> {
+        let hash = self.hasher.hash_one(&parts.stream);
+        let entity = Entity::new(parts);
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        Entity::start_in_arbiter(threads.arbiter(hash), |_| entity)
+    }
+}
+
+impl Shared {
+    /// Looks after everything that is due; says how long there is nothing more to do, as far as is known.
+    fn tick(&self) -> Duration {
+        let now = self.clock.now();
+        for kind in self.attention.take_all_of() {
+            let followers = self.journal.streams().into_iter().filter(|it| it.stream.kind() == kind.as_str());
+            followers.for_each(|it| self.look_after_now(&it.stream));
+        }
+        let due = self.attention.take_due(now, ATTENDED_MAX);
+        let is_more = due.len() == ATTENDED_MAX;
+        for stream in due {
+            let Some(port) = self.port(stream.kind()) else { continue };
+            if !port.attend(stream.id()) {
+                let again_at = now.saturating_add_micros(ATTEND_AGAIN_AFTER.as_micros() as i64);
+                self.attention.set_by(&stream, again_at);
+            }
+        }
+        self.ports().iter().for_each(|port| port.retire_idle(now));
+        if is_more {
+            return Duration::ZERO;
+        }
+        let next = self.attention.next().map(|next| next.as_micros().saturating_sub(self.clock.now().as_micros()));
+        let next = next.map_or(CLOCK_READ_EVERY, |micros| Duration::from_micros(micros.max(0) as u64));
+        next.min(CLOCK_READ_EVERY)
+    }
+}
+
+async fn run_background(shared: Weak<Shared>) {
+    while let Some(shared) = shared.upgrade() {
+        let wait = shared.tick();
+        // Woken early when something is due sooner, or when the clock is moved by hand.
+        let _ = actix::clock::timeout(wait, shared.attention.changed.notified()).await;
+    }
+}

@@ -1,0 +1,99 @@
+//! Effects: at least once, with the same id, and never before the events they follow from are durable.
+
+use std::time::Duration;
+
+use crate::support::*;
+
+const DUE: &str = "2026-03-01T13:00:00Z";
+
+fn ids(world: &World) -> Vec<(String, i64)> {
+    let delivered = world.outside.0.lock().expect("no panic while it is held");
+    delivered
+        .all
+        .iter()
+        .map(|(entity, id, due)| {
+            assert_eq!(*id, effect_id(*due));
+            (entity.clone(), due.as_micros())
+        })
+        .collect()
+}
+
+#[test]
+fn an_effect_is_performed_once_its_event_is_durable_and_its_outcome_comes_back() {
+    let world = World::new().with_background();
+    assert_eq!(wait(world.schedule("a", DUE)), Ok(1));
+    let begun = world.disk.begun();
+    world.disk.hold();
+    world.clock.set(instant(DUE));
+    world.disk.await_begun(begun + 1);
+    until("handled", || world.runtime.metrics().wakes == 1);
+    assert!(ids(&world).is_empty(), "nothing is known of what a power cut could take back");
+    world.disk.release();
+    let rung = world.await_reminder("a", |it| it.rings.len() == 1 && it.undelivered.is_empty());
+    assert_eq!(ids(&world), [("a".to_owned(), rung.rings[0].due.as_micros())]);
+    assert_eq!(world.runtime.metrics().effects, 1);
+}
+
+#[test]
+fn what_is_not_done_is_tried_again_with_the_same_id_after_a_while() {
+    let world = World::new().with_background();
+    {
+        let mut outside = world.outside.0.lock().expect("no panic while it is held");
+        (outside.failing, outside.panicking) = (2, 1);
+    }
+    assert_eq!(wait(world.schedule("a", DUE)), Ok(1));
+    world.clock.set(instant(DUE));
+    for tries in 1..=4 {
+        until("tried", || ids(&world).len() == tries);
+        assert_eq!(world.look("a").rings.len(), 1);
+        assert_eq!(ids(&world).len(), tries, "not in a hot loop");
+        world.clock.advance(Duration::from_secs(2));
+    }
+    world.await_reminder("a", |it| it.undelivered.is_empty());
+    world.clock.advance(Duration::from_secs(3_600));
+    world.look("a");
+    assert_eq!(ids(&world), vec![("a".to_owned(), instant(DUE).as_micros()); 4]);
+}
+
+#[test]
+fn what_is_pending_is_handed_out_again_after_a_restart() {
+    let world = World::new();
+    assert_eq!(wait(world.schedule("a", DUE)), Ok(1));
+    assert_eq!(wait(world.reminders.run_due(instant(DUE))), Ok(vec!["a".to_owned()]));
+    assert!(ids(&world).is_empty(), "without background work nothing is performed");
+    let world = world.reopened().with_background();
+    world.outside.0.lock().expect("no panic while it is held").failing = usize::MAX;
+    until("handed out", || ids(&world).len() == 1);
+    let world = world.reopened().with_background();
+    until("handed out again", || ids(&world).len() == 1);
+    world.await_reminder("a", |it| it.undelivered.is_empty());
+}
+
+#[test]
+fn an_effect_whose_events_were_not_written_is_not_performed() {
+    let world = World::new().with_background();
+    assert_eq!(wait(world.schedule("a", DUE)), Ok(1));
+    world.disk.fail(Failing::Lost);
+    world.clock.set(instant(DUE));
+    until("it failed", || world.runtime.metrics().commits_failed > 0);
+    assert!(ids(&world).is_empty());
+    world.disk.mend();
+    let world = world.reopened().with_background();
+    world.await_reminder("a", |it| it.rings.len() == 1 && it.undelivered.is_empty());
+    assert_eq!(ids(&world).len(), 1);
+}
+
+#[test]
+fn an_entity_with_an_effect_under_way_stays_in_memory_and_many_effects_wait_their_turn() {
+    let world = World::new().with_background();
+    for second in 0..50 {
+        wait(world.schedule("a", &format!("2026-03-01T13:00:{second:02}Z"))).expect("scheduled");
+    }
+    world.clock.set(instant("2026-03-01T13:01:00Z"));
+    world.await_reminder("a", |it| it.undelivered.is_empty() && it.rings.len() == 50);
+    let mut performed = ids(&world);
+    assert_eq!(performed.len(), 50);
+    performed.sort();
+    performed.dedup();
+    assert_eq!(performed.len(), 50);
+}

@@ -1,0 +1,177 @@
+//! Followers: each event of a source counts once, in order, over restarts and crashes; who was told of a cause finds its
+//! consequence.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use ionveil_actors::error::Kind;
+use ionveil_actors::runtime::{Caller, Limits};
+use ionveil_journal::{Journal, Position, Sequence};
+use uuid::Uuid;
+
+use crate::support::*;
+
+/// Some limits under which followers leave memory after a minute and are stored often.
+fn restless() -> Limits {
+    Limits { threads: 1, idle_after: Duration::from_secs(60), snapshot_events: 7, ..Limits::default() }
+}
+
+#[test]
+fn whoever_was_told_of_a_cause_finds_its_consequence_also_without_background_work() {
+    for is_on in [false, true] {
+        let world = World::new();
+        let world = if is_on { world.with_background() } else { world };
+        assert_eq!(world.look("a").heard, [0; 0]);
+        for by in 1..=20 {
+            let source = if by % 3 == 0 { "all" } else { "a" };
+            wait(world.add(source, by)).expect("accepted");
+            assert_eq!(world.look("a").heard, (1..=by).collect::<Vec<_>>(), "in the order of positions");
+        }
+        wait(world.add("b", 100)).expect("accepted");
+        assert_eq!(world.look("a").heard.len(), 20, "what others follow does not concern it");
+        assert_eq!(world.look("b").heard.len(), 7, "but each hears what all follow");
+    }
+}
+
+#[test]
+fn events_that_follow_name_their_cause() {
+    let world = World::new();
+    let conversation = Uuid::from_u128(7);
+    let caller = Caller { principal: Some("ada".into()), correlation_id: Some(conversation), ..Caller::default() };
+    wait(world.counters.tell("a", Add(5), caller)).expect("accepted");
+    world.look("a");
+    let mut causes = Vec::new();
+    world
+        .journal
+        .read_all(Position::FIRST, Position::MAX, &mut |record| {
+            causes.push((record.event_type.to_owned(), record.id, record.causation_id, record.correlation_id));
+            assert_eq!(record.principal, record.stream.starts_with("counter").then_some("ada"));
+            ControlFlow::Continue(())
+        })
+        .expect("a sound journal");
+    let types: Vec<_> = causes.iter().map(|it| it.0.as_str()).collect();
+    assert_eq!(types, ["added", "reminded", "runtime-followed"], "the offset is noted with what was made of it");
+    assert!(causes[1..].iter().all(|it| it.2 == Some(causes[0].1) && it.3 == Some(conversation)), "{causes:?}");
+}
+
+#[test]
+fn a_follower_reads_by_itself_when_a_source_grows() {
+    let world = World::new().with_background();
+    wait(world.add("a", 5)).expect("accepted");
+    let heard = |world: &World, id: &str| {
+        world.journal.stream_head(&format!("reminder/{id}").parse().expect("a stream")).map_or(0, |head| head.0.get())
+    };
+    until("it has heard", || heard(&world, "a") == 2);
+    wait(world.add("all", 6)).expect("accepted");
+    until("it has heard of what all follow", || heard(&world, "a") == 4);
+    assert_eq!(world.look("a").heard, [5, 6]);
+}
+
+#[test]
+fn a_restart_neither_loses_nor_repeats_what_was_heard() {
+    let mut world = World::with(Disk::default(), restless());
+    let mut told = Vec::new();
+    for round in 0..10 {
+        let is_on = round % 2 == 0;
+        if is_on {
+            world = world.with_background();
+        }
+        for n in 0..10 {
+            // Every third one leads to nothing.
+            let by = if n % 3 == 0 { UNHEARD } else { round * 10 + n };
+            wait(world.add(if n % 2 == 0 { "a" } else { "all" }, by)).expect("accepted");
+            told.extend((by != UNHEARD).then_some(by));
+        }
+        if round % 3 == 0 {
+            assert_eq!(world.look("a").heard, told);
+        }
+        world.clock.advance(Duration::from_secs(3600));
+        world = world.reopened();
+    }
+    assert_eq!(world.look("a").heard, told);
+}
+
+#[test]
+fn a_follower_that_has_not_begun_when_the_power_goes_begins_after_it() {
+    let world = World::new();
+    wait(world.add("a", 5)).expect("accepted");
+    let world = world.reopened().with_background();
+    let stream = "reminder/a".parse().expect("a stream");
+    until("it has heard", || world.journal.stream_head(&stream).is_some());
+    assert_eq!(world.look("a").heard, [5]);
+}
+
+#[test]
+fn events_that_lead_to_nothing_are_passed_over_without_a_note_but_not_for_ever() {
+    let world = World::new();
+    for _ in 0..5 {
+        wait(world.counters.tell("a", AddEach(vec![UNHEARD; 1_000]), Caller::default())).expect("accepted");
+    }
+    assert!(world.look("a").heard.is_empty());
+    let stream = "reminder/a".parse().expect("a stream");
+    assert_eq!(world.journal.stream_head(&stream).map(|head| head.0), Some(Sequence::new(1)), "once in 4,096");
+    wait(world.add("a", 5)).expect("accepted");
+    assert_eq!(world.look("a").heard, [5]);
+    assert_eq!(world.reopened().look("a").heard, [5]);
+}
+
+/// Many events of one source, few of the other: what is read of them page by page keeps their order.
+#[test]
+fn a_long_source_is_read_page_by_page_in_the_order_of_positions() {
+    let world = World::new();
+    let mut told = Vec::new();
+    for round in 0..40 {
+        let many: Vec<i64> = (0..100).map(|n| 1 + round * 1_000 + n).collect();
+        told.extend(many.iter().copied());
+        wait(world.counters.tell("a", AddEach(many), Caller::default())).expect("accepted");
+        told.push(1_000_000 + round);
+        wait(world.add("all", 1_000_000 + round)).expect("accepted");
+    }
+    assert_eq!(world.look("a").heard, told);
+    assert_eq!(world.reopened().look("a").heard, told);
+}
+
+#[test]
+fn a_failed_write_of_a_follower_is_made_up_for() {
+    let world = World::new();
+    wait(world.add("a", 1)).expect("accepted");
+    world.disk.fail(Failing::Lost);
+    let refused = wait(world.reminders.ask("a", Look, Caller::default())).expect_err("nothing can be written");
+    assert_eq!(refused.kind(), Kind::Unavailable);
+    world.disk.mend();
+    let world = world.reopened();
+    assert_eq!(world.look("a").heard, [1]);
+}
+
+#[test]
+fn a_follower_that_cannot_take_an_event_says_which_and_leaves_the_others_alone() {
+    let world = World::new().with_background();
+    wait(world.add("a", 5)).expect("accepted");
+    wait(world.add("a", INDIGESTIBLE)).expect("accepted");
+    for _ in 0..2 {
+        let refused = wait(world.reminders.ask("a", Look, Caller::default())).expect_err("it cannot go on");
+        assert_eq!(refused.kind(), Kind::Corrupt);
+        assert_eq!(refused.to_string(), "stream counter/a cannot be replayed past sequence 2: indigestible");
+    }
+    let quarantined = world.runtime.quarantined();
+    assert_eq!(quarantined.len(), 1);
+    assert_eq!((quarantined[0].entity.as_str(), quarantined[0].stream.as_str()), ("reminder/a", "counter/a"));
+    assert_eq!(wait(world.add("a", 1)), Ok(6 + INDIGESTIBLE), "its source goes on");
+    assert!(world.look("b").heard.is_empty());
+    // What it took in before is not lost.
+    until("the note of it", || {
+        world.journal.stream_head(&"reminder/a".parse().expect("a stream")).is_some_and(|head| head.0.get() == 2)
+    });
+}
+
+#[test]
+fn the_lag_of_a_follower_can_be_seen() {
+    let world = World::new();
+    assert!(world.look("a").heard.is_empty());
+    assert_eq!(world.runtime.metrics().follower_lag, [("reminder/a".parse().expect("a stream"), 0)]);
+    wait(world.counters.tell("a", AddEach(vec![1; 30]), Caller::default())).expect("accepted");
+    wait(world.add("all", 1)).expect("accepted");
+    assert_eq!(world.runtime.metrics().follower_lag[0].1, 31, "it does not read by itself here");
+    world.look("a");
+    assert_eq!(world.runtime.metrics().follower_lag[0].1, 0);
+}

@@ -1,0 +1,171 @@
+//! Timers are state: woken at their instant, once for each, also after a restart, from out of memory, and over clock jumps.
+
+use std::time::Duration;
+
+use ionveil_actors::runtime::{Caller, Clock, Limits};
+use ionveil_journal::Journal;
+
+use crate::support::*;
+
+#[test]
+fn an_entity_is_woken_at_the_instant_its_state_names_and_once() {
+    let world = World::new().with_background();
+    assert_eq!(wait(world.schedule("a", "2026-03-01T13:00:00Z")), Ok(1));
+    assert_eq!(wait(world.schedule("a", "2026-03-01T12:30:00Z")), Ok(2));
+    assert!(world.look("a").rings.is_empty());
+    world.clock.set(instant("2026-03-01T12:29:59.999999Z"));
+    assert!(world.look("a").rings.is_empty(), "not before");
+    world.clock.set(instant("2026-03-01T12:30:00Z"));
+    let rung = world.await_reminder("a", |it| it.rings.len() == 1);
+    assert_eq!(rung.rings[0].due, instant("2026-03-01T12:30:00Z"));
+    world.clock.set(instant("2026-03-01T13:00:01Z"));
+    let rung = world.await_reminder("a", |it| it.rings.len() == 2);
+    assert_eq!(rung.rings[1].at, instant("2026-03-01T13:00:01Z"), "it is told the real time");
+    world.clock.set(instant("2027-01-01T00:00:00Z"));
+    assert_eq!(world.look("a").rings.len(), 2);
+    assert_eq!(world.runtime.metrics().wakes, 2);
+}
+
+#[test]
+fn without_background_work_nothing_is_woken_but_by_the_command_for_it() {
+    let world = World::new();
+    for (id, at) in [("a", "2026-03-01T15:00:00Z"), ("b", "2026-03-01T14:00:00Z"), ("c", "2026-03-02T00:00:00Z")] {
+        assert_eq!(wait(world.schedule(id, at)), Ok(1));
+    }
+    assert_eq!(wait(world.schedule("a", "2026-03-01T15:30:00Z")), Ok(2));
+    world.clock.set(instant("2026-04-01T00:00:00Z"));
+    let world = world.reopened();
+    assert!(world.look("a").rings.is_empty());
+    let now = instant("2026-03-01T16:00:00Z");
+    assert_eq!(
+        wait(world.reminders.run_due(now)),
+        Ok(vec!["b".to_owned(), "a".to_owned()]),
+        "in the order of instants"
+    );
+    assert_eq!(world.look("a").rings.iter().map(|it| it.at).collect::<Vec<_>>(), [now, now], "as of the instant given");
+    assert!(world.look("c").rings.is_empty());
+    assert_eq!(wait(world.reminders.run_due(now)), Ok(vec![]), "once");
+    assert!(world.outside.0.lock().expect("no panic").all.is_empty(), "effects are background work");
+}
+
+#[test]
+fn a_restart_neither_loses_nor_repeats_a_wake() {
+    let limits = Limits { threads: 1, snapshot_events: 5, ..Limits::default() };
+    let mut world = World::with(Disk::default(), limits).with_background();
+    for minute in 0..30 {
+        for id in ["a", "b"] {
+            wait(world.schedule(id, &format!("2026-03-01T13:{minute:02}:00Z"))).expect("scheduled");
+        }
+    }
+    wait(world.schedule("later", "2026-03-01T13:10:00Z")).expect("scheduled");
+    for step in 0..4 {
+        world.clock.set(instant(&format!("2026-03-01T13:{:02}:30Z", step * 8)));
+        for id in ["a", "b"] {
+            world.await_reminder(id, |it| it.rings.len() == step * 8 + 1);
+        }
+        world = world.reopened();
+        // Down for some of the instants; what was missed is made up for.
+        world.clock.advance(Duration::from_secs(30));
+        world = world.with_background();
+    }
+    world.clock.set(instant("2026-03-01T14:00:00Z"));
+    for (id, expected) in [("a", 30), ("b", 30), ("later", 1)] {
+        let rung = world.await_reminder(id, |it| it.rings.len() >= expected);
+        let mut due: Vec<_> = rung.rings.iter().map(|ring| ring.due).collect();
+        due.dedup();
+        assert_eq!((rung.rings.len(), due.len()), (expected, expected));
+        assert!(due.is_sorted());
+    }
+}
+
+#[test]
+fn an_entity_out_of_memory_is_woken_all_the_same() {
+    let limits = Limits { threads: 1, idle_after: Duration::from_secs(60), ..Limits::default() };
+    let world = World::with(Disk::default(), limits).with_background();
+    assert_eq!(wait(world.schedule("a", "2026-03-01T18:00:00Z")), Ok(1));
+    world.clock.set(instant("2026-03-01T17:00:00Z"));
+    until("nobody in memory", || world.runtime.metrics().entities_live.values().all(|live| *live == 0));
+    world.clock.set(instant("2026-03-01T18:00:00Z"));
+    until("woken", || world.runtime.metrics().wakes == 1);
+    assert_eq!(world.look("a").rings.len(), 1);
+}
+
+#[test]
+fn years_pass_in_no_time_and_a_clock_that_is_set_back_wakes_nobody_twice() {
+    let world = World::new().with_background();
+    for year in 2027..2077 {
+        wait(world.schedule("a", &format!("{year}-01-01T00:00:00Z"))).expect("scheduled");
+    }
+    for (year, rings) in [(2030, 4), (2029, 4), (2031, 5), (2026, 5), (2076, 50), (2026, 50)] {
+        world.clock.set(instant(&format!("{year}-06-01T00:00:00Z")));
+        world.await_reminder("a", |it| it.rings.len() == rings);
+    }
+    assert_eq!(wait(world.schedule("a", "2026-06-02T00:00:00Z")), Ok(1));
+    world.clock.set(instant("2026-06-02T00:00:00Z"));
+    world.await_reminder("a", |it| it.rings.len() == 51);
+}
+
+#[test]
+fn ten_thousand_that_are_due_together_are_all_woken() {
+    let world = World::new().with_background();
+    let replies: Vec<_> = (0..10_000).map(|n| world.schedule(&format!("e{n}"), "2026-03-01T13:00:00Z")).collect();
+    for reply in replies {
+        assert_eq!(wait(reply), Ok(1));
+    }
+    assert_eq!(world.runtime.metrics().attention_waiting, 10_000);
+    world.clock.set(instant("2026-03-01T13:00:00Z"));
+    until("all woken", || world.runtime.metrics().wakes == 10_000);
+    assert_eq!(world.look("e7777").rings.len(), 1);
+}
+
+#[test]
+fn a_timer_that_does_not_get_beyond_its_instant_is_a_fault_and_does_not_spin() {
+    let world = World::new().with_background();
+    assert_eq!(wait(world.reminders.tell("a", Schedule(STUCK), Caller::default())), Ok(1));
+    until("noticed", || world.runtime.metrics().faults == 1);
+    let events = world.journal.stat().events;
+    assert_eq!(wait(world.schedule("b", "2026-03-01T12:00:01Z")), Ok(1));
+    world.clock.advance(Duration::from_secs(3600));
+    world.await_reminder("b", |it| it.rings.len() == 1);
+    assert_eq!(world.runtime.metrics().faults, 1, "not again for this instant");
+    assert!(world.look("a").rings.is_empty());
+    assert_eq!(wait(world.schedule("a", "2026-03-01T12:00:00Z")), Ok(2), "it goes on otherwise");
+    assert!(world.journal.stat().events > events);
+}
+
+#[test]
+fn a_timer_that_panics_is_tried_again_after_a_while() {
+    let world = World::new().with_background();
+    assert_eq!(wait(world.reminders.tell("a", Schedule(EXPLOSIVE), Caller::default())), Ok(1));
+    until("it panicked twice", || world.runtime.metrics().panics == 2);
+    let error = wait(world.schedule("a", "2026-03-01T12:00:00Z")).expect_err("it is left alone");
+    assert!(error.retry_after().is_some());
+    assert_eq!(world.runtime.metrics().panics, 2, "no hot loop");
+    world.clock.advance(Duration::from_secs(1));
+    until("and again", || world.runtime.metrics().panics == 3);
+}
+
+#[test]
+fn a_wake_whose_events_could_not_be_written_comes_again() {
+    let world = World::new().with_background();
+    assert_eq!(wait(world.schedule("a", "2026-03-01T13:00:00Z")), Ok(1));
+    world.disk.fail(Failing::Lost);
+    world.clock.set(instant("2026-03-01T13:00:00Z"));
+    until("it failed", || world.runtime.metrics().commits_failed > 0);
+    world.disk.mend();
+    let world = world.reopened().with_background();
+    let rung = world.await_reminder("a", |it| it.rings.len() == 1);
+    assert_eq!(rung.rings[0].due, instant("2026-03-01T13:00:00Z"));
+}
+
+#[test]
+fn a_caller_may_bring_its_own_instant() {
+    let world = World::new();
+    let caller = Caller { now: Some(instant("2001-01-01T00:00:00Z")), ..Caller::default() };
+    let (now, _) = wait(world.counters.ask("a", WhatIsGiven, caller.clone())).expect("an answer");
+    assert_eq!(now, instant("2001-01-01T00:00:00Z"));
+    wait(world.add("a", 1)).expect("accepted");
+    let (now, seen) = wait(world.counters.ask("a", WhatIsGiven, caller.clone())).expect("an answer");
+    assert_eq!((now, &seen), (instant("2001-01-01T00:00:00Z"), &caller));
+    assert_ne!(world.clock.now(), now);
+}
