@@ -90,7 +90,7 @@ pub struct TakeKnown {
 /// Does what is due: judges incidents whose deadline has come, and escalates alerts that nobody answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunDue {
-    /// Most incidents and alerts at a time; more are left for the next.
+    /// Most incidents and alerts at a time, but for those of the same instant; more are left for the next.
     pub items_max: usize,
 }
 

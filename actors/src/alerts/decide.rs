@@ -27,7 +27,7 @@ const NOTE_CHARS_MAX: usize = 4_096;
 
 /// The instant a command counts from: the one it names, which may not be before `last`, else the clock's.
 fn instant(at: Option<Timestamp>, given: &Given, last: Option<Timestamp>) -> Result<Timestamp, Invalid> {
-    match (at, last) {
+    match (at.or(given.caller.now), last) {
         (Some(at), Some(last)) if at < last => {
             Err(Invalid::new("now", at, format!("{last} or later, the last instant of what it touches")))
         }

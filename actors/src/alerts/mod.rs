@@ -50,7 +50,9 @@ pub use suppression::Suppression;
 
 use ionveil_journal::StreamKind;
 
-use crate::runtime::Aggregate;
+use crate::domain::Timestamp;
+use crate::error::Error;
+use crate::runtime::{Abilities, Aggregate, Command as _, Given, Timed};
 
 /// Who stands for IonVeil itself in histories.
 pub const SYSTEM: &str = "system";
@@ -59,9 +61,23 @@ pub const LATE_MICROS: i64 = 1_000_000;
 
 impl Aggregate for Alerts {
     const KIND: StreamKind = StreamKind::new("alerts");
+    const ABILITIES: Abilities<Self> = Abilities::NONE.with_timers();
     type Event = Event;
 
     fn evolve(&mut self, event: &Event) -> Result<(), crate::error::Corrupt> {
         evolve::evolve(self, event)
+    }
+}
+
+/// What a wake does at least before it leaves the rest to the next one, so that askers get their turn in between.
+const WAKE_ITEMS_MAX: usize = 1_000;
+
+impl Timed for Alerts {
+    fn next_wake(&self) -> Option<Timestamp> {
+        self.next_due()
+    }
+
+    fn on_wake(&self, given: &Given) -> Result<Vec<Event>, Error> {
+        Ok(RunDue { items_max: WAKE_ITEMS_MAX }.decide(self, given)?.events)
     }
 }

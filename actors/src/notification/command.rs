@@ -2,28 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::alerts;
-use crate::domain::{OrgId, Timestamp};
-
-/// Hands over what happened to the org's alerts after what is known already. Told twice, it counts once.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Follow {
-    /// Whose.
-    pub org_id: OrgId,
-    /// The sequence after which `events` begin; when the outbox has not read so far, nothing is taken in.
-    pub after: u64,
-    /// The events of `alerts/{org}` in their order, without gaps.
-    pub events: Vec<alerts::Event>,
-}
-
-/// How far the outbox has read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FollowReport {
-    /// The last sequence of `alerts/{org}` that was taken in.
-    pub followed: u64,
-    /// Messages that were queued.
-    pub queued: usize,
-}
+use crate::domain::Timestamp;
 
 /// Tells what became of sending a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +45,5 @@ pub enum Retry {
 pub struct Resend {
     /// Which.
     pub notification_id: Uuid,
-    /// When.
-    pub at: Option<Timestamp>,
 }
 

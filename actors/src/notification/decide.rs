@@ -1,14 +1,12 @@
 //! State and command to decision or refusal.
 
-use super::UNNOTED_MAX;
 use super::backoff::{ATTEMPTS_MAX, RETRY_AFTER_MAX_SECONDS, retry_delay_micros};
-use super::command::{Attempt, Follow, FollowReport, RecordAttempt, Resend, Retry};
+use super::command::{Attempt, RecordAttempt, Resend, Retry};
 use super::event::{
     AlertNoticed, Event, Fact, NotificationDelivered, NotificationFailed, NotificationGivenUp, NotificationResent,
-    OutboxFollowed, Queued, Subject,
+    Queued, Subject,
 };
-use super::evolve::notice;
-use super::state::{Kind, Noticed, Notification, NotificationStatus, Notifications};
+use super::state::{Kind, Notification, NotificationStatus, Notifications};
 use crate::alerts;
 use crate::domain::{OrgId, Timestamp};
 use crate::error::{Error, Invalid};
@@ -17,69 +15,24 @@ use crate::runtime::{Command, Decision, Given};
 /// Longest error that is kept, in characters.
 const ERROR_CHARS_MAX: usize = 500;
 
-impl Command<Notifications> for Follow {
-    type Reply = FollowReport;
-
-    fn decide(self, state: &Notifications, _: &Given) -> Result<Decision<Event, FollowReport>, Error> {
-        let mut report = FollowReport { followed: state.followed, queued: 0 };
-        if self.after > state.followed {
-            return Ok(Decision { events: vec![], reply: report });
+/// What an event of the org's alerts leads to.
+pub(super) fn noticed(state: &Notifications, org_id: &OrgId, event: &alerts::Event) -> Option<AlertNoticed> {
+    let (alert_id, at, fact) = fact_of(org_id, event)?;
+    let queued = match (&fact, event, state.alerts.get(&alert_id)) {
+        (Fact::Raised(_), alerts::Event::Raised(raised), _) => {
+            state.queued(alert_id, Kind::Raised, (1, 1), &raised.channels, at)
         }
-        // What an earlier event of this very batch leads to counts for the later ones.
-        let mut later = Later { state, moved: Default::default() };
-        let mut events = Vec::new();
-        for (event, sequence) in self.events.iter().zip(self.after + 1..) {
-            if sequence <= state.followed {
-                continue;
-            }
-            report.followed = sequence;
-            if let Some(noticed) = later.noticed(&self.org_id, sequence, event) {
-                report.queued += noticed.queued.len();
-                events.push(Event::Noticed(noticed));
-            }
+        (Fact::Escalated { level, cycle, held_back_by: None, .. }, alerts::Event::Escalated(step), Some(_)) => {
+            state.queued(alert_id, Kind::Escalated, (*level, *cycle), &step.channels, at)
         }
-        let noted = events.last().map_or(state.followed, |event| match event {
-            Event::Noticed(noticed) => noticed.sequence,
-            _ => state.followed,
-        });
-        if report.followed - noted >= UNNOTED_MAX {
-            events.push(Event::Followed(OutboxFollowed { sequence: report.followed }));
-        } else {
-            report.followed = noted;
+        (Fact::Resolved { .. }, _, Some(known)) => {
+            state.queued(alert_id, Kind::Resolved, (known.level, known.cycle), &known.told, at)
         }
-        Ok(Decision { events, reply: report })
-    }
-}
-
-/// The alerts that have moved in this batch, over those of the state.
-struct Later<'a> {
-    state: &'a Notifications,
-    moved: std::collections::BTreeMap<uuid::Uuid, Noticed>,
-}
-
-impl Later<'_> {
-    fn noticed(&mut self, org_id: &OrgId, sequence: u64, event: &alerts::Event) -> Option<AlertNoticed> {
-        let (alert_id, at, fact) = fact_of(org_id, event)?;
-        let known = self.moved.get(&alert_id).or_else(|| self.state.alerts.get(&alert_id));
-        let queued = match (&fact, event, known) {
-            (Fact::Raised(_), alerts::Event::Raised(raised), _) => {
-                self.state.queued(alert_id, Kind::Raised, (1, 1), &raised.channels, at)
-            }
-            (Fact::Escalated { level, cycle, held_back_by: None, .. }, alerts::Event::Escalated(step), Some(_)) => {
-                self.state.queued(alert_id, Kind::Escalated, (*level, *cycle), &step.channels, at)
-            }
-            (Fact::Resolved { .. }, _, Some(known)) => {
-                self.state.queued(alert_id, Kind::Resolved, (known.level, known.cycle), &known.told, at)
-            }
-            // Of an alert that nobody was ever to be told of.
-            (_, _, None) => return None,
-            _ => Vec::new(),
-        };
-        let mut after = known.cloned();
-        notice(&mut after, &fact);
-        self.moved.insert(alert_id, after?);
-        Some(AlertNoticed { alert_id, sequence, at, fact, queued })
-    }
+        // Of an alert that nobody was ever to be told of.
+        (_, _, None) => return None,
+        _ => Vec::new(),
+    };
+    Some(AlertNoticed { alert_id, at, fact, queued })
 }
 
 /// What an event of the org's alerts is to the outbox.
@@ -188,8 +141,8 @@ impl Command<Notifications> for Resend {
             let reason = format!("notification {} is {status}, only a dead letter is sent again", self.notification_id);
             return Err(Error::Conflict { reason });
         }
-        let at = self.at.unwrap_or(given.now);
-        if at < message.due_at {
+        let at = given.now;
+        if given.caller.now.is_some() && at < message.due_at {
             return Err(Invalid::new("now", at, format!("{} or later", message.due_at)).into());
         }
         let (notification_id, alert_id) = (message.notification_id, message.alert_id);

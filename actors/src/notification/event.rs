@@ -15,8 +15,8 @@ use crate::runtime;
 pub enum Event {
     /// Something happened to an alert: messages were queued, or taken back.
     Noticed(AlertNoticed),
-    /// The org's alerts were read so far without anything to tell.
-    Followed(OutboxFollowed),
+    /// The instant of messages that had to wait has come.
+    Started(NotificationsStarted),
     /// A message was sent.
     Delivered(NotificationDelivered),
     /// A message could not be sent and is tried again.
@@ -32,8 +32,6 @@ pub enum Event {
 pub struct AlertNoticed {
     /// Which alert.
     pub alert_id: Uuid,
-    /// The sequence of the event in the org's stream of alerts.
-    pub sequence: u64,
     /// When it happened.
     pub at: Timestamp,
     /// What happened.
@@ -105,11 +103,13 @@ pub struct Queued {
     pub due_at: Timestamp,
 }
 
-/// `outbox-followed`, version 1.
+/// `notifications-started`, version 1.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OutboxFollowed {
-    /// The sequence in the org's stream of alerts.
-    pub sequence: u64,
+pub struct NotificationsStarted {
+    /// Which messages.
+    pub notification_ids: Vec<Uuid>,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// `notification-delivered`, version 1.
@@ -165,7 +165,7 @@ pub struct NotificationResent {
 }
 
 const NOTICED: &str = "alert-noticed";
-const FOLLOWED: &str = "outbox-followed";
+const STARTED: &str = "notifications-started";
 const DELIVERED: &str = "notification-delivered";
 const FAILED: &str = "notification-failed";
 const GIVEN_UP: &str = "notification-given-up";
@@ -173,13 +173,13 @@ const RESENT: &str = "notification-resent";
 
 /// Every form that was ever released. Golden files: `actors/tests/fixtures/notification`.
 pub const RELEASED: &[(&str, u16)] =
-    &[(NOTICED, 1), (FOLLOWED, 1), (DELIVERED, 1), (FAILED, 1), (GIVEN_UP, 1), (RESENT, 1)];
+    &[(NOTICED, 1), (STARTED, 1), (DELIVERED, 1), (FAILED, 1), (GIVEN_UP, 1), (RESENT, 1)];
 
 impl runtime::Event for Event {
     fn event_type(&self) -> &'static str {
         match self {
             Event::Noticed(_) => NOTICED,
-            Event::Followed(_) => FOLLOWED,
+            Event::Started(_) => STARTED,
             Event::Delivered(_) => DELIVERED,
             Event::Failed(_) => FAILED,
             Event::GivenUp(_) => GIVEN_UP,
@@ -194,7 +194,7 @@ impl runtime::Event for Event {
     fn encode(&self) -> Vec<u8> {
         match self {
             Event::Noticed(event) => codec::encode(event),
-            Event::Followed(event) => codec::encode(event),
+            Event::Started(event) => codec::encode(event),
             Event::Delivered(event) => codec::encode(event),
             Event::Failed(event) => codec::encode(event),
             Event::GivenUp(event) => codec::encode(event),
@@ -205,7 +205,7 @@ impl runtime::Event for Event {
     fn decode(event_type: &str, version: u16, codec: u8, payload: &[u8]) -> Result<Self, DecodeError> {
         match (event_type, version) {
             (NOTICED, 1) => codec::decode(codec, payload).map(Event::Noticed),
-            (FOLLOWED, 1) => codec::decode(codec, payload).map(Event::Followed),
+            (STARTED, 1) => codec::decode(codec, payload).map(Event::Started),
             (DELIVERED, 1) => codec::decode(codec, payload).map(Event::Delivered),
             (FAILED, 1) => codec::decode(codec, payload).map(Event::Failed),
             (GIVEN_UP, 1) => codec::decode(codec, payload).map(Event::GivenUp),
@@ -224,7 +224,7 @@ impl runtime::Event for Event {
                 }
                 json
             }
-            Event::Followed(event) => json!(event),
+            Event::Started(event) => json!(event),
             Event::Delivered(event) => json!(event),
             Event::Failed(event) => json!(event),
             Event::GivenUp(event) => json!(event),

@@ -2,17 +2,15 @@
 
 use uuid::Uuid;
 
-use super::event::{AlertNoticed, Event, Fact, Queued};
+use super::event::{AlertNoticed, Event, Fact, NotificationsStarted, Queued};
 use super::state::{Kind, Noticed, Notification, NotificationStatus, Notifications, idempotency_key};
+use crate::domain::Timestamp;
 use crate::error::Corrupt;
 
 pub(super) fn evolve(state: &mut Notifications, event: &Event) -> Result<(), Corrupt> {
     match event {
-        Event::Noticed(event) => {
-            follow_to(state, event.sequence)?;
-            notice_alert(state, event)
-        }
-        Event::Followed(event) => follow_to(state, event.sequence),
+        Event::Noticed(event) => notice_alert(state, event),
+        Event::Started(event) => start(state, event),
         Event::Delivered(delivered) => {
             let message = attempt(state, delivered.notification_id, event)?;
             if let Some(noticed) = state.alerts.get_mut(&message.alert_id)
@@ -21,7 +19,7 @@ pub(super) fn evolve(state: &mut Notifications, event: &Event) -> Result<(), Cor
             {
                 noticed.told.push(message.channel);
             }
-            queue(state, message.alert_id, &delivered.queued)
+            queue(state, message.alert_id, &delivered.queued, delivered.at)
         }
         Event::Failed(failed) => attempt(state, failed.notification_id, event).map(|_| ()),
         Event::GivenUp(given_up) => attempt(state, given_up.notification_id, event).map(|_| ()),
@@ -29,11 +27,14 @@ pub(super) fn evolve(state: &mut Notifications, event: &Event) -> Result<(), Cor
     }
 }
 
-fn follow_to(state: &mut Notifications, sequence: u64) -> Result<(), Corrupt> {
-    if sequence <= state.followed {
-        return Err(Corrupt(format!("event {sequence} of the alerts is taken in after {}", state.followed)));
+fn start(state: &mut Notifications, event: &NotificationsStarted) -> Result<(), Corrupt> {
+    for &id in &event.notification_ids {
+        let due_at = state.messages.get(&id).map(|message| message.due_at);
+        match due_at {
+            Some(due_at) if state.waiting.remove(&(due_at, id)) => state.sending.insert((due_at, id)),
+            _ => return Err(Corrupt(format!("notification {id} is started and does not wait"))),
+        };
     }
-    state.followed = sequence;
     Ok(())
 }
 
@@ -48,12 +49,13 @@ fn notice_alert(state: &mut Notifications, event: &AlertNoticed) -> Result<(), C
             let Some(message) = state.messages.get_mut(id) else { continue };
             if message.status == NotificationStatus::Pending {
                 message.status = NotificationStatus::Cancelled;
-                state.due.remove(&(message.due_at, *id));
+                state.waiting.remove(&(message.due_at, *id));
+                state.sending.remove(&(message.due_at, *id));
             }
         }
     }
     state.alerts.insert(event.alert_id, noticed);
-    queue(state, event.alert_id, &event.queued)
+    queue(state, event.alert_id, &event.queued, event.at)
 }
 
 /// What is known of an alert after something happened to it.
@@ -78,7 +80,7 @@ pub(super) fn notice(noticed: &mut Option<Noticed>, fact: &Fact) {
     }
 }
 
-fn queue(state: &mut Notifications, alert_id: Uuid, queued: &[Queued]) -> Result<(), Corrupt> {
+fn queue(state: &mut Notifications, alert_id: Uuid, queued: &[Queued], now: Timestamp) -> Result<(), Corrupt> {
     for queued in queued {
         let Queued { notification_id, kind, channel, level, cycle, due_at } = *queued;
         let message = Notification {
@@ -99,7 +101,8 @@ fn queue(state: &mut Notifications, alert_id: Uuid, queued: &[Queued]) -> Result
             return Err(Corrupt(format!("notification {notification_id} is queued twice")));
         }
         state.order.push(notification_id);
-        state.due.insert((due_at, notification_id));
+        let list = if due_at <= now { &mut state.sending } else { &mut state.waiting };
+        list.insert((due_at, notification_id));
         if let Some(noticed) = state.alerts.get_mut(&alert_id) {
             noticed.messages.push(notification_id);
         }
@@ -111,10 +114,13 @@ fn attempt(state: &mut Notifications, id: Uuid, event: &Event) -> Result<Notific
     let Some(message) = state.messages.get_mut(&id) else {
         return Err(Corrupt(format!("notification {id} was never queued")));
     };
-    state.due.remove(&(message.due_at, id));
+    state.waiting.remove(&(message.due_at, id));
+    state.sending.remove(&(message.due_at, id));
     attempted(message, event);
     if message.status == NotificationStatus::Pending {
-        state.due.insert((message.due_at, id));
+        // One that is tried again waits for it; one that somebody wants to be sent again does not.
+        let list = if matches!(event, Event::Resent(_)) { &mut state.sending } else { &mut state.waiting };
+        list.insert((message.due_at, id));
     }
     Ok(message.clone())
 }
@@ -142,6 +148,6 @@ pub(super) fn attempted(message: &mut Notification, event: &Event) {
             message.status = NotificationStatus::Pending;
             message.due_at = event.at;
         }
-        Event::Noticed(_) | Event::Followed(_) => {}
+        Event::Noticed(_) | Event::Started(_) => {}
     }
 }

@@ -78,41 +78,7 @@ impl Query<Notifications> for GetDue {
 
     fn answer(self, state: &Notifications, given: &Given) -> Result<Vec<Outgoing>, Error> {
         let now = self.at.unwrap_or(given.now);
-        let due = state.due.iter().take_while(|&&(at, _)| at <= now).take(self.messages_max);
-        let outgoing = |&(_, id): &(Timestamp, Uuid)| {
-            let notification = state.messages.get(&id)?.clone();
-            let noticed = state.alerts.get(&notification.alert_id)?;
-            Some(Outgoing {
-                notification,
-                subject: noticed.subject.clone(),
-                reason: noticed.reason.clone(),
-                resolved: noticed.resolved.clone(),
-            })
-        };
-        Ok(due.filter_map(outgoing).collect())
-    }
-}
-
-/// Asks when a message is to be sent next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct GetNextSending;
-
-impl Query<Notifications> for GetNextSending {
-    type Answer = Option<Timestamp>;
-
-    fn answer(self, state: &Notifications, _: &Given) -> Result<Option<Timestamp>, Error> {
-        Ok(state.next_due())
-    }
-}
-
-/// Asks how far the org's alerts have been taken in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct GetFollowed;
-
-impl Query<Notifications> for GetFollowed {
-    type Answer = u64;
-
-    fn answer(self, state: &Notifications, _: &Given) -> Result<u64, Error> {
-        Ok(state.followed)
+        let due = state.sending.iter().chain(state.waiting.iter().take_while(|&&(at, _)| at <= now));
+        Ok(due.take(self.messages_max).filter_map(|&(_, id)| state.outgoing(id)).collect())
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::event::{Queued, Subject};
+use super::query::Outgoing;
 use crate::domain::{Channel, Timestamp};
 
 /// What a message tells.
@@ -112,20 +113,27 @@ pub(super) struct Noticed {
 /// An org's outbox.
 #[derive(Debug, Default)]
 pub struct Notifications {
-    /// The last event of `alerts/{org}` that was taken in.
-    pub(super) followed: u64,
     pub(super) alerts: BTreeMap<Uuid, Noticed>,
     pub(super) messages: BTreeMap<Uuid, Notification>,
     /// Messages in the order in which they were queued.
     pub(super) order: Vec<Uuid>,
-    /// What is to be sent, earliest first.
-    pub(super) due: BTreeSet<(Timestamp, Uuid)>,
+    /// What is to be sent later, earliest first.
+    pub(super) waiting: BTreeSet<(Timestamp, Uuid)>,
+    /// What is to be sent now, longest due first.
+    pub(super) sending: BTreeSet<(Timestamp, Uuid)>,
 }
 
 impl Notifications {
-    /// When a message is to be sent next.
-    pub fn next_due(&self) -> Option<Timestamp> {
-        self.due.first().map(|&(at, _)| at)
+    /// What a message can say.
+    pub(super) fn outgoing(&self, id: Uuid) -> Option<Outgoing> {
+        let notification = self.messages.get(&id)?.clone();
+        let noticed = self.alerts.get(&notification.alert_id)?;
+        Some(Outgoing {
+            notification,
+            subject: noticed.subject.clone(),
+            reason: noticed.reason.clone(),
+            resolved: noticed.resolved.clone(),
+        })
     }
 
     pub(super) fn queued(

@@ -38,12 +38,14 @@ impl Command<Alerts> for RunDue {
         let mut due = Due::gather(state, now, self.items_max);
         let mut counters = BTreeMap::new();
         let mut items = 0;
+        let mut last = None;
         while let Some(Reverse((due_at, item))) = due.heap.pop() {
-            if items == self.items_max {
+            // What is due at the same instant is done at the same time.
+            if items >= self.items_max && last != Some(due_at) {
                 due.has_more = true;
                 break;
             }
-            items += 1;
+            (items, last) = (items + 1, Some(due_at));
             match item {
                 Item::Judge(NO_INCIDENT) => judge_org(&mut draft, state),
                 Item::Judge(slot) => {
@@ -72,9 +74,20 @@ impl Due {
         let timers = state.timers.iter().map(|&(at, index)| (at, Item::Escalate(index)));
         let due = |&(at, _): &(Timestamp, Item)| at <= now;
         let mut heap = BinaryHeap::new();
-        // The earliest `items_max` of both together are among the earliest `items_max` of each; one more tells of more.
-        heap.extend(deadlines.take_while(due).take(items_max + 1).map(Reverse));
-        heap.extend(timers.take_while(due).take(items_max + 1).map(Reverse));
+        // The earliest `items_max` of both together are among the earliest `items_max` of each, and those of the instant at
+        // which that many are reached come along.
+        let first = |items: &mut dyn Iterator<Item = (Timestamp, Item)>, heap: &mut BinaryHeap<_>| {
+            let mut last = None;
+            for (count, (at, item)) in items.enumerate() {
+                if count > items_max && last != Some(at) {
+                    break;
+                }
+                last = Some(at);
+                heap.push(Reverse((at, item)));
+            }
+        };
+        first(&mut deadlines.take_while(due), &mut heap);
+        first(&mut timers.take_while(due), &mut heap);
         Due { heap, has_more: false }
     }
 
