@@ -1,18 +1,26 @@
 //! Opening, holding and shutting down one IonVeil.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use ionveil_actors::alerts::Alerts;
 use ionveil_actors::dispatch::Dispatches;
-use ionveil_actors::domain::check_id;
+use ionveil_actors::domain::{Timestamp, check_id};
 use ionveil_actors::error::Invalid;
+use ionveil_actors::escalation::Escalation;
+use ionveil_actors::notification::Notifications;
+use ionveil_actors::rules::Rules;
 use ionveil_actors::runtime::{Caller, Clock, Limits, Registry, Runtime, SystemClock};
 use ionveil_journal::{Journal, LocalJournal};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::api::{Audit, DispatchAggregator, GeographicBreakdown, SYSTEM};
+use crate::api::{
+    AlertSuppressionManager, Audit, DispatchAggregator, EscalationManager, GeographicBreakdown, KnownCache,
+    NotificationOutbox, SYSTEM, SlaMonitorService,
+};
 use crate::error::Error;
 
 /// How long the last handle, when it is dropped, waits for what is under way.
@@ -80,6 +88,12 @@ pub struct IonVeil {
 pub(crate) struct Inner {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) dispatches: Registry<Dispatches>,
+    pub(crate) rules: Registry<Rules>,
+    pub(crate) escalation: Registry<Escalation>,
+    pub(crate) alerts: Registry<Alerts>,
+    pub(crate) notifications: Registry<Notifications>,
+    pub(crate) known: KnownCache,
+    in_background: AtomicBool,
     ending: Arc<Ending>,
 }
 
@@ -108,7 +122,17 @@ impl IonVeil {
             .map_err(|source| Error::Io { doing: "starting the actor threads".into(), source })?;
         let dispatches = Registry::new(&runtime);
         let ending = Arc::new(Ending { runtime: Arc::clone(&runtime), journal, drained: Mutex::new(None) });
-        let inner = Arc::new(Inner { runtime, dispatches, ending });
+        let inner = Arc::new(Inner {
+            dispatches,
+            rules: Registry::new(&runtime),
+            escalation: Registry::new(&runtime),
+            alerts: Registry::new(&runtime),
+            notifications: Registry::new(&runtime),
+            known: KnownCache::default(),
+            in_background: AtomicBool::new(false),
+            runtime,
+            ending,
+        });
         Ok(IonVeil { inner, caller: Caller::default() })
     }
 
@@ -141,6 +165,45 @@ impl IonVeil {
     /// themselves: [`Registry::tell`] for commands, [`Registry::ask`] for questions.
     pub fn dispatches(&self) -> Registry<Dispatches> {
         self.inner.dispatches.clone()
+    }
+
+    /// The same handle, acting at `now` instead of the clock's instant.
+    pub(crate) fn at(&self, now: Timestamp) -> Self {
+        let caller = Caller { now: Some(now), ..self.caller.clone() };
+        IonVeil { inner: Arc::clone(&self.inner), caller }
+    }
+
+    /// Begins to do what is due by itself: deadlines, escalations, messages. Once.
+    pub(crate) async fn start_background(&self) -> Result<(), Error> {
+        if self.inner.in_background.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        Ok(self.inner.runtime.start_background().await?)
+    }
+
+    /// Whether it does what is due by itself.
+    pub(crate) fn is_in_background(&self) -> bool {
+        self.inner.in_background.load(Ordering::Acquire)
+    }
+
+    /// Rules, incidents and alerts.
+    pub fn sla_monitor_service(&self) -> SlaMonitorService {
+        SlaMonitorService::new(self)
+    }
+
+    /// Who is told when nobody answers.
+    pub fn escalation_manager(&self) -> EscalationManager {
+        EscalationManager::new(self)
+    }
+
+    /// Alerts that are not wanted for a while.
+    pub fn alert_suppression_manager(&self) -> AlertSuppressionManager {
+        AlertSuppressionManager::new(self)
+    }
+
+    /// Messages: what is to be told, what was, and what could not be.
+    pub fn notification_outbox(&self) -> NotificationOutbox {
+        NotificationOutbox::new(self)
     }
 
     /// The journal as an auditor reads it.

@@ -32,8 +32,9 @@ mod error;
 mod instance;
 
 pub use api::{
-    Audit, AuditEntry, AuditFilter, DispatchAggregator, GeographicBreakdown, IngestStream, Ingested, JournalHead,
-    JournalStat, Settled, StreamEntry, Verification, verify_data,
+    AlertSuppressionManager, Audit, AuditEntry, AuditFilter, DispatchAggregator, EscalationManager, Explanation,
+    GeographicBreakdown, IncidentCheck, IngestStream, Ingested, JournalHead, JournalStat, NotificationOutbox, Settled,
+    SlaMonitorService, StreamEntry, Verification, verify_data,
 };
 pub use contracts::{ServiceContract, ServiceRegistry};
 pub use error::Error;
@@ -45,8 +46,16 @@ pub mod journal {
 /// The dispatch analytics' messages and answers.
 pub use ionveil_actors::dispatch;
 pub use ionveil_actors::dispatch::DispatchEvent;
+/// Incidents, alerts and suppressions: messages and answers.
+pub use ionveil_actors::alerts;
 /// Values that several services share.
 pub use ionveil_actors::domain;
+/// Escalation policies.
+pub use ionveil_actors::escalation;
+/// Messages of alerts.
+pub use ionveil_actors::notification;
+/// Alert rules.
+pub use ionveil_actors::rules;
 pub use ionveil_actors::error::{Error as ServiceError, Invalid, Kind};
 /// The runtime underneath: clocks, limits, registries, for hosts that send messages themselves.
 pub use ionveil_actors::runtime;

@@ -1,12 +1,22 @@
 //! The service objects, one file each. Every method is one message to one entity, or one reading of the journal.
 
+mod alert_suppression_manager;
 mod audit;
 mod dispatch_aggregator;
+mod escalation_manager;
 mod geographic_breakdown;
 mod ingest_stream;
+mod known;
+mod notification_outbox;
+mod sla_monitor_service;
 
+pub use alert_suppression_manager::AlertSuppressionManager;
 pub(crate) use audit::SYSTEM;
 pub use audit::{Audit, AuditEntry, AuditFilter, JournalHead, JournalStat, StreamEntry, Verification, verify_data};
 pub use dispatch_aggregator::{DispatchAggregator, Ingested};
+pub use escalation_manager::EscalationManager;
 pub use geographic_breakdown::GeographicBreakdown;
 pub use ingest_stream::{IngestStream, Settled};
+pub(crate) use known::KnownCache;
+pub use notification_outbox::NotificationOutbox;
+pub use sla_monitor_service::{Explanation, IncidentCheck, SlaMonitorService};
