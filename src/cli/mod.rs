@@ -1,17 +1,27 @@
 //! What stands on the command line, and which file does it. Built on the library's public face, on nothing below it.
 
+mod acting;
+mod alert;
 mod audit;
 mod contracts;
 mod demo;
+mod escalation_policy;
+mod escalations;
 mod failure;
+mod incident;
+mod incident_import;
 mod ingest;
 mod journal;
 mod metric;
+mod notifications;
 mod output;
 mod place;
+mod positioned;
 mod progress;
 mod regions;
+mod rule;
 mod snapshot;
+mod suppress;
 mod time;
 
 use std::path::PathBuf;
@@ -58,6 +68,27 @@ enum Command {
     Snapshot(snapshot::Args),
     /// A summary of an org's dispatches per region.
     Regions(regions::Args),
+    /// When alerts are raised.
+    #[command(subcommand, after_help = "Example:\n  ionveil rule add examples/alert-rules.toml && ionveil rule list")]
+    Rule(rule::Command),
+    /// Incidents against their targets.
+    #[command(subcommand, after_help = "Example:\n  ionveil incident check --org sffd --incident i-1 --priority 1 --dispatch-time -3m")]
+    Incident(incident::Command),
+    /// Alerts and what people do with them.
+    #[command(subcommand, after_help = "Example:\n  ionveil alert list --org sffd")]
+    Alert(alert::Command),
+    /// Alerts that are not wanted for a while.
+    #[command(subcommand, after_help = "Example:\n  ionveil suppress list --org sffd")]
+    Suppress(suppress::Command),
+    /// Who is told when nobody answers.
+    #[command(subcommand, after_help = "Example:\n  ionveil escalation-policy get --org sffd")]
+    EscalationPolicy(escalation_policy::Command),
+    /// Alerts that nobody answered.
+    #[command(subcommand, after_help = "Example:\n  ionveil escalations check")]
+    Escalations(escalations::Command),
+    /// What is to be told, what was, and what could not be.
+    #[command(subcommand, after_help = "Example:\n  ionveil notifications list --org sffd --pending")]
+    Notifications(notifications::Command),
     /// Look at the journal, read it, verify it.
     #[command(subcommand, after_help = "Example:\n  ionveil journal verify && ionveil --json journal stat")]
     Journal(journal::Command),
@@ -99,6 +130,13 @@ fn run(command: Command, place: &place::Place, output: &mut Output) -> Result<Ex
         Command::Metric(args) => metric::run(&args, place, output),
         Command::Snapshot(args) => snapshot::run(&args, place, output),
         Command::Regions(args) => regions::run(&args, place, output),
+        Command::Rule(command) => rule::run(&command, place, output),
+        Command::Incident(command) => incident::run(&command, place, output),
+        Command::Alert(command) => alert::run(&command, place, output),
+        Command::Suppress(command) => suppress::run(&command, place, output),
+        Command::EscalationPolicy(command) => escalation_policy::run(&command, place, output),
+        Command::Escalations(command) => escalations::run(&command, place, output),
+        Command::Notifications(command) => notifications::run(&command, place, output),
         Command::Journal(command) => journal::run(&command, place, output),
         Command::Audit(args) => audit::run(&args, place, output),
         Command::Contracts(contracts::Args {}) => contracts::run(output),
