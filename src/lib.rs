@@ -43,19 +43,19 @@ pub use instance::{Config, IonVeil};
 pub mod journal {
     pub use ionveil_journal::{Hash, Position, Sequence, StreamId, StreamKind};
 }
+/// Incidents, alerts and suppressions: messages and answers.
+pub use ionveil_actors::alerts;
 /// The dispatch analytics' messages and answers.
 pub use ionveil_actors::dispatch;
 pub use ionveil_actors::dispatch::DispatchEvent;
-/// Incidents, alerts and suppressions: messages and answers.
-pub use ionveil_actors::alerts;
 /// Values that several services share.
 pub use ionveil_actors::domain;
+pub use ionveil_actors::error::{Error as ServiceError, Invalid, Kind};
 /// Escalation policies.
 pub use ionveil_actors::escalation;
 /// Messages of alerts.
 pub use ionveil_actors::notification;
 /// Alert rules.
 pub use ionveil_actors::rules;
-pub use ionveil_actors::error::{Error as ServiceError, Invalid, Kind};
 /// The runtime underneath: clocks, limits, registries, for hosts that send messages themselves.
 pub use ionveil_actors::runtime;

@@ -4,8 +4,8 @@ use ionveil_journal::codec::DecodeError;
 use ionveil_journal::{Record, StreamKind};
 use serde_json::{Value, json};
 
-use crate::{alerts, dispatch, escalation, notification, rules};
 use crate::runtime::{Aggregate, Event, NOTES_RELEASED, Note, is_note};
+use crate::{alerts, dispatch, escalation, notification, rules};
 
 /// A kind of streams, and what its events are stored as.
 pub struct Kind {

@@ -262,8 +262,7 @@ impl SlaMonitorService {
         let mut notifications = Vec::new();
         for alert_id in explainer.alert_ids() {
             let question = GetNotifications { alert_id: Some(alert_id), ..GetNotifications::default() };
-            notifications
-                .extend(self.ionveil.inner.notifications.ask(org.as_str(), question, self.caller()).await?);
+            notifications.extend(self.ionveil.inner.notifications.ask(org.as_str(), question, self.caller()).await?);
         }
         let decisions = explainer.into_decisions();
         Ok(Explanation { incident_id: incident_id.to_owned(), decisions, notifications })

@@ -16,7 +16,9 @@ use super::place::Place;
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
     /// List alerts: those that are open, acknowledged or escalated, unless it is said otherwise.
-    #[command(after_help = "Examples:\n  ionveil alert list --org sffd\n  ionveil alert list --org sffd --status resolved --severity critical")]
+    #[command(
+        after_help = "Examples:\n  ionveil alert list --org sffd\n  ionveil alert list --org sffd --status resolved --severity critical"
+    )]
     List {
         /// Whose.
         #[arg(long)]
@@ -43,7 +45,9 @@ pub(super) enum Command {
         at: At,
     },
     /// Say that somebody is on it: escalation stops, and what was not sent yet is taken back.
-    #[command(after_help = "Example:\n  ionveil alert ack 0b9d9b0e-55b1-5e0c-a9f0-9a86d2a5a0d7 --user ann --note \"on my way\"")]
+    #[command(
+        after_help = "Example:\n  ionveil alert ack 0b9d9b0e-55b1-5e0c-a9f0-9a86d2a5a0d7 --user ann --note \"on my way\""
+    )]
     Ack {
         /// Its id.
         #[arg(value_name = "ID")]
@@ -58,7 +62,9 @@ pub(super) enum Command {
         at: At,
     },
     /// Say that it is over.
-    #[command(after_help = "Example:\n  ionveil alert resolve 0b9d9b0e-55b1-5e0c-a9f0-9a86d2a5a0d7 --user ann --note \"unit 7 arrived\"")]
+    #[command(
+        after_help = "Example:\n  ionveil alert resolve 0b9d9b0e-55b1-5e0c-a9f0-9a86d2a5a0d7 --user ann --note \"unit 7 arrived\""
+    )]
     Resolve {
         /// Its id.
         #[arg(value_name = "ID")]
@@ -73,7 +79,9 @@ pub(super) enum Command {
         at: At,
     },
     /// Pass it on to the next level.
-    #[command(after_help = "Example:\n  ionveil alert escalate 0b9d9b0e-55b1-5e0c-a9f0-9a86d2a5a0d7 --reason \"needs a second unit\"")]
+    #[command(
+        after_help = "Example:\n  ionveil alert escalate 0b9d9b0e-55b1-5e0c-a9f0-9a86d2a5a0d7 --reason \"needs a second unit\""
+    )]
     Escalate {
         /// Its id.
         #[arg(value_name = "ID")]

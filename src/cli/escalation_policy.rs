@@ -56,7 +56,8 @@ pub(super) fn run(command: &Command, place: &Place, output: &mut Output) -> Resu
 }
 
 fn policy_for_people(policy: &EscalationPolicy) -> String {
-    let minutes = |minutes: Option<u32>| minutes.map_or("never".to_owned(), |minutes| format!("after {minutes} minutes"));
+    let minutes =
+        |minutes: Option<u32>| minutes.map_or("never".to_owned(), |minutes| format!("after {minutes} minutes"));
     let row = |level: &PolicyLevel| {
         let channels: Vec<&str> = level.channels.iter().map(|channel| channel.as_str()).collect();
         [level.level.to_string(), level.timeout_minutes.to_string(), channels.join(", ")]

@@ -107,9 +107,8 @@ fn check(args: &Check, place: &Place, output: &mut Output) -> Result<(), Failure
     let org: OrgId = args.org.parse()?;
     let ionveil = place.open()?;
     let current_time = args.at.instant(&ionveil, Some(&org))?;
-    let of = |field: &str, text: &Option<String>| {
-        when_optional(&ionveil, Some(&org), field, text.as_deref(), current_time)
-    };
+    let of =
+        |field: &str, text: &Option<String>| when_optional(&ionveil, Some(&org), field, text.as_deref(), current_time);
     let check = IncidentCheck {
         incident_id: args.incident.clone(),
         priority: args.priority,

@@ -109,10 +109,7 @@ fn started_check(monitor: ionveil::SlaMonitorService, check: IncidentCheck) -> P
 }
 
 /// A dispatch as the incident that it reports on.
-fn check_of(
-    event: &DispatchEvent,
-    current_time: Option<ionveil::domain::Timestamp>,
-) -> Result<IncidentCheck, Invalid> {
+fn check_of(event: &DispatchEvent, current_time: Option<ionveil::domain::Timestamp>) -> Result<IncidentCheck, Invalid> {
     event.check()?;
     let micros = (event.response_time_minutes * MICROS_PER_MINUTE as f64).round();
     let is_over = event.status == ionveil::dispatch::Status::Closed;

@@ -72,7 +72,10 @@ enum Command {
     #[command(subcommand, after_help = "Example:\n  ionveil rule add examples/alert-rules.toml && ionveil rule list")]
     Rule(rule::Command),
     /// Incidents against their targets.
-    #[command(subcommand, after_help = "Example:\n  ionveil incident check --org sffd --incident i-1 --priority 1 --dispatch-time -3m")]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  ionveil incident check --org sffd --incident i-1 --priority 1 --dispatch-time -3m"
+    )]
     Incident(incident::Command),
     /// Alerts and what people do with them.
     #[command(subcommand, after_help = "Example:\n  ionveil alert list --org sffd")]

@@ -74,7 +74,7 @@ impl Node {
     fn find(&self, invalid: &Invalid) -> Option<&Node> {
         let shows = |node: &Node| match &node.value {
             Value::String(text) => *text == invalid.value || format!("{text:?}") == invalid.value,
-            other => other.to_string() == invalid.value,
+            other => *other.to_string() == *invalid.value,
         };
         let named = self.all().into_iter().filter(|(name, _)| *name == Some(invalid.field.as_str()));
         let named: Vec<&Node> = named.map(|(_, node)| node).collect();
@@ -110,7 +110,12 @@ fn json_node(name: &str, text: &str) -> Result<Node, ingest::Error> {
         let at = (line_start + error.column().saturating_sub(1)).min(text.len());
         let reason = error.to_string();
         let reason = reason.split(" at line ").next().unwrap_or_default().to_owned();
-        located(name, text, at, Invalid::new("FILE", format_args!("not JSON ({reason})"), "JSON, or TOML in a file *.toml"))
+        located(
+            name,
+            text,
+            at,
+            Invalid::new("FILE", format_args!("not JSON ({reason})"), "JSON, or TOML in a file *.toml"),
+        )
     };
     let raw: &RawValue = serde_json::from_str(text).map_err(|error| not_json(&error))?;
     raw_node(raw, text).map_err(|error| not_json(&error))
@@ -204,7 +209,7 @@ mod tests {
     fn what_is_wrong_is_told_by_line_and_column() {
         let json = "[\n {\"a\": 1},\n {\"a\": 2,\n  \"b\": {\"c\": \"x\"}}\n]";
         for (field, value, expected) in
-            [("a", "2", "f:3:8"), ("c", "\"x\"", "f:4:15"), ("d", "missing", "f:3:2"), ("channel", "\"x\"", "f:4:15")]
+            [("a", "2", "f:3:8"), ("c", "\"x\"", "f:4:14"), ("d", "missing", "f:3:2"), ("channel", "\"x\"", "f:4:14")]
         {
             assert_eq!(place(json, false, field, value), expected, "{field}");
         }
@@ -220,7 +225,11 @@ mod tests {
             let error = Document::parse("f".into(), text.into(), is_toml).map(|_| ()).expect_err("no document");
             error.to_string()
         };
-        assert!(message("{\n\"a\": }", false).starts_with("f:2:6: FILE is not JSON"), "{}", message("{\n\"a\": }", false));
+        assert!(
+            message("{\n\"a\": }", false).starts_with("f:2:6: FILE is not JSON"),
+            "{}",
+            message("{\n\"a\": }", false)
+        );
         assert!(message("a = 1\nb = \n", true).starts_with("f:2:"), "{}", message("a = 1\nb = \n", true));
     }
 }

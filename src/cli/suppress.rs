@@ -16,8 +16,10 @@ use super::place::Place;
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
     /// Tell nobody of the alerts of some rules for a while.
-    #[command(after_help = "Example:\n  ionveil suppress add --org sffd --pattern 'sla-.*' --minutes 30 --reason \"radio tests\" --by ann\n\n\
-        The pattern is a regular expression that has to match the whole rule id.")]
+    #[command(
+        after_help = "Example:\n  ionveil suppress add --org sffd --pattern 'sla-.*' --minutes 30 --reason \"radio tests\" --by ann\n\n\
+        The pattern is a regular expression that has to match the whole rule id."
+    )]
     Add {
         /// Whose.
         #[arg(long)]

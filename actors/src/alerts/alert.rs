@@ -188,7 +188,12 @@ pub(super) struct AlertState {
 
 impl AlertState {
     /// An alert at the moment it is recorded.
-    pub(super) fn recorded(raised: &AlertRaised, rule: RuleNumber, incident: Slot, suppressed_by: Option<Uuid>) -> Self {
+    pub(super) fn recorded(
+        raised: &AlertRaised,
+        rule: RuleNumber,
+        incident: Slot,
+        suppressed_by: Option<Uuid>,
+    ) -> Self {
         let status = if suppressed_by.is_some() { AlertStatus::Suppressed } else { AlertStatus::Open };
         AlertState {
             id: raised.alert_id,
@@ -279,7 +284,9 @@ impl Cause {
                 format!("{breaches} incidents in a row were breached, from {first} to {last}")
             }
             Cause::Threshold { metric, aggregation, window_start, window_end, value, op, limit, .. } => {
-                format!("{metric} {aggregation} was {value} from {window_start} to {window_end}, asked for {op} {limit}")
+                format!(
+                    "{metric} {aggregation} was {value} from {window_start} to {window_end}, asked for {op} {limit}"
+                )
             }
         }
     }

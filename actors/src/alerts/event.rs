@@ -133,6 +133,7 @@ pub struct RuleDue {
 
 /// What an alert is about, with the values that were seen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// An incident and its target.
     Sla {
@@ -240,6 +241,7 @@ pub struct AlertHeldBack {
 
 /// Why an alert is not raised although the condition is true.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum HeldBecause {
     /// An alert of the same rule and incident was raised not long ago.
     Window {

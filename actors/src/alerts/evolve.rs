@@ -81,11 +81,7 @@ fn take_rules(state: &mut Alerts, event: &RulesTaken) -> Result<(), Corrupt> {
 }
 
 fn check(state: &mut Alerts, event: &IncidentChecked) -> Result<(), Corrupt> {
-    let times = IncidentTimes {
-        dispatch: event.dispatch_time,
-        arrival: event.arrival_time,
-        closed: event.closed_time,
-    };
+    let times = IncidentTimes { dispatch: event.dispatch_time, arrival: event.arrival_time, closed: event.closed_time };
     let slot = state.incidents.slot(&event.incident_id);
     let former = slot.and_then(|slot| state.incidents.get(slot));
     let outcome = outcome_change(former, event.priority, times, event.at);
@@ -158,8 +154,8 @@ fn look(state: &mut Alerts, slot: Slot, at: Timestamp) {
     let numbers: Vec<RuleNumber> = state.watches_of(slot).map(|(number, _)| number).collect();
     for number in numbers {
         let known = state.book.by_number(number).filter(|known| known.rule.enabled);
-        let is_about_incident =
-            known.is_some_and(|known| matches!(known.rule.condition, Condition::SlaWarning { .. } | Condition::SlaBreach));
+        let is_about_incident = known
+            .is_some_and(|known| matches!(known.rule.condition, Condition::SlaWarning { .. } | Condition::SlaBreach));
         let is_met = known.is_some_and(|known| condition::is_met(&known.rule.condition, priority, times, at));
         let Some(watch) = state.watches.get_mut(&(slot, number)) else { continue };
         if watch.pending.is_some_and(|pending| pending <= at) || !is_met {
@@ -185,10 +181,9 @@ fn judge_window(state: &mut Alerts, event: &WindowJudged) -> Result<(), Corrupt>
         watch.pending = None;
         watch.suppressed_by = None;
     }
-    state.windows.insert(
-        number,
-        JudgedWindow { met: event.met, end: event.window_end, closed_by: event.closed_by, cause },
-    );
+    state
+        .windows
+        .insert(number, JudgedWindow { met: event.met, end: event.window_end, closed_by: event.closed_by, cause });
     state.reschedule(NO_INCIDENT);
     Ok(())
 }

@@ -64,7 +64,11 @@ impl Incidents {
     }
 
     pub(super) fn open(&self) -> impl Iterator<Item = (Slot, &Incident)> {
-        self.all.iter().zip(0..).filter(|(incident, _)| incident.times.is_open()).map(|(incident, slot)| (slot, incident))
+        self.all
+            .iter()
+            .zip(0..)
+            .filter(|(incident, _)| incident.times.is_open())
+            .map(|(incident, slot)| (slot, incident))
     }
 }
 

@@ -37,8 +37,7 @@ pub(super) struct KnownRule {
 impl RuleBook {
     /// The book after a takeover.
     pub(super) fn after(&self, revision: u64, rules: impl IntoIterator<Item = AlertRule>, at: Timestamp) -> RuleBook {
-        let mut book =
-            RuleBook { revision, takes: self.takes + 1, rules: Vec::new(), numbers: self.numbers.clone() };
+        let mut book = RuleBook { revision, takes: self.takes + 1, rules: Vec::new(), numbers: self.numbers.clone() };
         for rule in rules {
             let former = self.rules.iter().find(|known| known.rule.rule_id == rule.rule_id);
             let known = match former {

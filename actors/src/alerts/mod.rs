@@ -35,15 +35,15 @@ pub use command::{
     RemoveSuppression, ResolveAlert, RunDue, RunDueReport, TakeKnown,
 };
 pub use event::{
-    AlertAcknowledged, AlertEscalated, AlertHeldBack, AlertRaised, AlertRecurred, AlertResolved, AlertSuppressed, Cause,
-    Event, HeldBecause, IncidentChecked, IncidentDue, PolicyTaken, RELEASED, RulesTaken, SuppressionAdded,
-    SuppressionRemoved, WindowJudged,
+    AlertAcknowledged, AlertEscalated, AlertHeldBack, AlertRaised, AlertRecurred, AlertResolved, AlertSuppressed,
+    Cause, Event, HeldBecause, IncidentChecked, IncidentDue, PolicyTaken, RELEASED, RuleDue, RulesTaken,
+    SuppressionAdded, SuppressionRemoved, WindowJudged,
 };
 pub use explain::{Decision as ExplainedDecision, Explainer};
 pub use incident::IncidentStatus;
 pub use query::{
-    GetActiveAlerts, GetActiveSuppressions, GetAlert, GetJudgedWindows, GetNextDue, GetOpenIncidents, GetSuppression, GetViolations,
-    IsSuppressed, SlaViolation, Wanted,
+    GetActiveAlerts, GetActiveSuppressions, GetAlert, GetJudgedWindows, GetNextDue, GetOpenIncidents, GetSuppression,
+    GetViolations, IsSuppressed, SlaViolation, Wanted,
 };
 pub use state::Alerts;
 pub use suppression::Suppression;

@@ -35,8 +35,7 @@ impl Counter {
         }
         let (first, last) = (self.breaches[0], breach);
         let apart = (last.as_micros() - first.as_micros()).abs();
-        let is_within =
-            pattern.within_minutes.is_none_or(|minutes| apart <= i64::from(minutes) * MICROS_PER_MINUTE);
+        let is_within = pattern.within_minutes.is_none_or(|minutes| apart <= i64::from(minutes) * MICROS_PER_MINUTE);
         if is_within {
             self.breaches.clear();
             return Some(Fired { breaches: pattern.consecutive_breaches, first, last });

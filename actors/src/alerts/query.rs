@@ -132,8 +132,8 @@ impl Query<Alerts> for GetViolations {
         let mut violations = Vec::new();
         for incident in &state.incidents.all {
             let sla = Sla::assess(incident.priority, incident.times, now);
-            let is_within = self.from.is_none_or(|from| sla.breach_time >= from)
-                && self.to.is_none_or(|to| sla.breach_time < to);
+            let is_within =
+                self.from.is_none_or(|from| sla.breach_time >= from) && self.to.is_none_or(|to| sla.breach_time < to);
             if sla.status == SlaStatus::Breached && is_within {
                 violations.push(SlaViolation {
                     incident_id: incident.id.as_ref().to_owned(),

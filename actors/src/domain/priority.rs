@@ -87,8 +87,7 @@ mod tests {
     fn one_is_worst_has_the_shortest_target_and_the_most_channels() {
         let all: Vec<Priority> = (1..=5).map(|n| Priority::new(n).expect("1 to 5")).collect();
         assert_eq!(all.iter().map(|p| p.sla_minutes()).collect::<Vec<_>>(), [5, 10, 20, 45, 120]);
-        let names =
-            |p: &Priority| p.channels().iter().map(|channel| channel.as_str()).collect::<Vec<_>>().join(" ");
+        let names = |p: &Priority| p.channels().iter().map(|channel| channel.as_str()).collect::<Vec<_>>().join(" ");
         let told: Vec<String> = all.iter().map(names).collect();
         assert_eq!(told, ["sms push radio email", "sms push email", "push email", "email", "email"]);
         for number in [0, 6, -1, 256 + 3] {

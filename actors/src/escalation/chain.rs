@@ -86,11 +86,7 @@ pub fn by_hand(policy: Option<&EscalationPolicy>, step: Step, now: Timestamp) ->
 }
 
 /// When an alert that was acknowledged at `acknowledged` and never resolved starts again at level 1.
-pub fn after_acknowledgement(
-    policy: Option<&EscalationPolicy>,
-    step: Step,
-    acknowledged: Timestamp,
-) -> Option<Next> {
+pub fn after_acknowledgement(policy: Option<&EscalationPolicy>, step: Step, acknowledged: Timestamp) -> Option<Next> {
     let policy = policy.filter(|policy| step.steps < policy.max_escalations)?;
     let at = minutes_after(acknowledged, policy.ack_timeout_minutes?);
     Some(Next { at, level: 1, cycle: step.cycle + 1 })

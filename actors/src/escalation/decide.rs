@@ -13,9 +13,7 @@ impl Command<Escalation> for SetPolicy {
         self.policy.check()?;
         match &state.current {
             // The same again is no new version, so that setting it twice is safe.
-            Some(current) if current.policy == self.policy => {
-                Ok(Decision { events: vec![], reply: current.clone() })
-            }
+            Some(current) if current.policy == self.policy => Ok(Decision { events: vec![], reply: current.clone() }),
             current => {
                 let revision = current.as_ref().map_or(0, |current| current.revision) + 1;
                 let event = Event::PolicySet(PolicySet { policy: self.policy.clone() });

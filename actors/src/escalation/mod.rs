@@ -14,7 +14,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use chain::{LEVEL_LAST, Next, STEPS_WITHOUT_POLICY, Step, after_timeout, by_hand, after_acknowledgement};
+pub use chain::{LEVEL_LAST, Next, STEPS_WITHOUT_POLICY, Step, after_acknowledgement, after_timeout, by_hand};
 pub use command::{GetPolicy, PolicyVersion, SetPolicy};
 pub use event::{Event, PolicySet, RELEASED};
 pub use policy::{EscalationPolicy, PolicyLevel};

@@ -39,7 +39,10 @@ mod tests {
         let ids: Vec<Uuid> = (1..200u128).map(|n| Uuid::from_u128(n * 0x1234_5678_9abc_def1)).collect();
         for (attempts, full) in [(1, 1), (2, 2), (3, 4), (8, 128), (9, 256), (10, 300), (60, 300), (u32::MAX, 300)] {
             let waits: Vec<i64> = ids.iter().map(|&id| retry_delay_micros(id, attempts)).collect();
-            assert!(waits.iter().all(|wait| (full * SECOND / 2..=full * SECOND).contains(wait)), "{attempts}: {waits:?}");
+            assert!(
+                waits.iter().all(|wait| (full * SECOND / 2..=full * SECOND).contains(wait)),
+                "{attempts}: {waits:?}"
+            );
             let distinct: std::collections::BTreeSet<_> = waits.iter().collect();
             assert!(distinct.len() > 150, "{} of {}", distinct.len(), ids.len());
             assert_eq!(waits, ids.iter().map(|&id| retry_delay_micros(id, attempts)).collect::<Vec<_>>());

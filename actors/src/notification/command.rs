@@ -19,7 +19,10 @@ pub struct RecordAttempt {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Attempt {
     /// The receiver has it.
-    Delivered,
+    Delivered {
+        /// The message that stood for it, when one summary told of many.
+        sent_with: Option<Uuid>,
+    },
     /// The receiver has it not, as far as is known.
     Failed {
         /// Why; nothing personal.
@@ -46,4 +49,3 @@ pub struct Resend {
     /// Which.
     pub notification_id: Uuid,
 }
-

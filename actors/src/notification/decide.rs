@@ -81,9 +81,9 @@ impl Command<Notifications> for RecordAttempt {
         let event = match (self.attempt, message.status) {
             // Told twice, or of a message that was given up meanwhile.
             (_, NotificationStatus::Delivered) | (Attempt::Failed { .. }, NotificationStatus::Dead) => None,
-            (Attempt::Delivered, _) => {
+            (Attempt::Delivered { sent_with }, _) => {
                 let queued = end_of_alert(state, message, at);
-                Some(Event::Delivered(NotificationDelivered { notification_id, alert_id, at, queued }))
+                Some(Event::Delivered(NotificationDelivered { notification_id, alert_id, at, sent_with, queued }))
             }
             // It was taken back while it was on its way, and did not get there: good.
             (Attempt::Failed { .. }, NotificationStatus::Cancelled) => None,

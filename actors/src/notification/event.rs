@@ -42,6 +42,7 @@ pub struct AlertNoticed {
 
 /// What happened to an alert, as far as the outbox is concerned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Fact {
     /// It was raised.
     Raised(Subject),
@@ -121,6 +122,8 @@ pub struct NotificationDelivered {
     pub alert_id: Uuid,
     /// When.
     pub at: Timestamp,
+    /// The message that stood for it, when one summary told of many.
+    pub sent_with: Option<Uuid>,
     /// The end of the alert, when it came while this was on its way.
     pub queued: Vec<Queued>,
 }

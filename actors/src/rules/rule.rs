@@ -73,9 +73,7 @@ impl FromStr for AlertSeverity {
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let found = AlertSeverity::ALL.into_iter().find(|severity| severity.as_str() == text);
-        found.ok_or_else(|| {
-            Invalid::new("severity", format_args!("{text:?}"), "info, warning, critical, emergency")
-        })
+        found.ok_or_else(|| Invalid::new("severity", format_args!("{text:?}"), "info, warning, critical, emergency"))
     }
 }
 

@@ -84,12 +84,13 @@ fn a_list_is_stored_whole_or_not_at_all() {
     bad.name = String::new();
     let empty = Scenario::<Rules>::given([]);
     let allowed = "1 to 128 characters, none of them a control character";
-    let empty = empty
-        .when(AddRules { rules: vec![rule(json!({})), bad] })
-        .then_refused(Invalid::new("name", "\"\"", allowed));
-    empty
-        .when(AddRules { rules: vec![rule(json!({})), rule(json!({}))] })
-        .then_refused(Invalid::new("rule_id", "breach", "a rule once"));
+    let empty =
+        empty.when(AddRules { rules: vec![rule(json!({})), bad] }).then_refused(Invalid::new("name", "\"\"", allowed));
+    empty.when(AddRules { rules: vec![rule(json!({})), rule(json!({}))] }).then_refused(Invalid::new(
+        "rule_id",
+        "breach",
+        "a rule once",
+    ));
 }
 
 #[test]
@@ -137,8 +138,7 @@ fn every_condition_reads_back_as_it_is_shown() {
 #[test]
 fn what_could_not_be_judged_is_refused_by_name() {
     let threshold = |changes: Value| {
-        let mut config =
-            json!({"metric": "distance", "window": "1m", "aggregation": "avg", "op": ">", "value": 1});
+        let mut config = json!({"metric": "distance", "window": "1m", "aggregation": "avg", "op": ">", "value": 1});
         for (name, value) in changes.as_object().expect("an object") {
             config[name] = value.clone();
         }
@@ -191,10 +191,7 @@ fn what_could_not_be_judged_is_refused_by_name() {
 #[test]
 fn severities_go_with_the_states_of_the_policy_ladder() {
     let pairs = AlertSeverity::ALL.map(|severity| (severity.as_str(), severity.policy_state()));
-    assert_eq!(
-        pairs,
-        [("info", "normal"), ("warning", "watch"), ("critical", "restricted"), ("emergency", "halted")]
-    );
+    assert_eq!(pairs, [("info", "normal"), ("warning", "watch"), ("critical", "restricted"), ("emergency", "halted")]);
     for severity in AlertSeverity::ALL {
         assert_eq!(severity.as_str().parse(), Ok(severity));
     }

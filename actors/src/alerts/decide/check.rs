@@ -78,7 +78,9 @@ impl Command<Alerts> for CheckIncident {
 
 fn check_order(field: &str, at: Option<Timestamp>, dispatch: Timestamp) -> Result<(), Invalid> {
     match at {
-        Some(at) if at < dispatch => Err(Invalid::new(field, at, format!("{dispatch} or later, when it was dispatched"))),
+        Some(at) if at < dispatch => {
+            Err(Invalid::new(field, at, format!("{dispatch} or later, when it was dispatched")))
+        }
         _ => Ok(()),
     }
 }

@@ -31,8 +31,7 @@ impl Command<Alerts> for RunDue {
 
     fn decide(self, state: &Alerts, given: &Given) -> Result<Decision<Event, RunDueReport>, Error> {
         let now = given.now;
-        let mut report =
-            RunDueReport { judged: 0, raised: Vec::new(), escalated: Vec::new(), has_more: false };
+        let mut report = RunDueReport { judged: 0, raised: Vec::new(), escalated: Vec::new(), has_more: false };
         let Some(org_id) = state.org_id.clone() else { return Ok(Decision { events: vec![], reply: report }) };
         let mut draft = Draft::new(state, org_id, &state.book, state.policy(), now);
         let mut due = Due::gather(state, now, self.items_max);
@@ -118,8 +117,7 @@ fn judge(
         at: draft.now,
     }));
     let (priority, times) = (incident.priority, incident.times);
-    let subject =
-        Subject { slot: Some(slot), incident_id: Some(Arc::clone(&incident.id)), priority: Some(priority) };
+    let subject = Subject { slot: Some(slot), incident_id: Some(Arc::clone(&incident.id)), priority: Some(priority) };
     consider_met(draft, &subject, priority, times, due_at, Occasion::Due(due_at));
     let outcome = outcome_change(Some(incident), priority, times, due_at);
     for (number, fired) in patterns_fired(state, &state.book, counters, outcome) {

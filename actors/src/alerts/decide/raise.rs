@@ -79,8 +79,7 @@ impl<'a> Draft<'a> {
         if let Some((until, alert_id)) = self.window_of(known, &watch) {
             let because = HeldBecause::Window { alert_id, until };
             let minutes = known.rule.suppression_window_minutes;
-            let reason =
-                format!("suppression window of {minutes} minutes of alert {alert_id}, until {until}");
+            let reason = format!("suppression window of {minutes} minutes of alert {alert_id}, until {until}");
             return self.hold_back(known, subject, because, reason);
         }
         let draft = self.alert(known, subject, occasion, cause, watch.recorded + 1);
@@ -88,8 +87,7 @@ impl<'a> Draft<'a> {
             return self.raise(draft, known, slot);
         };
         let (suppression_id, until) = (suppression.suppression.suppression_id, suppression.end());
-        let reason =
-            format!("suppression {suppression_id} until {until}: {}", suppression.suppression.reason);
+        let reason = format!("suppression {suppression_id} until {until}: {}", suppression.suppression.reason);
         if watch.suppressed_by == Some(suppression_id) {
             // The same due alert again: it is on record already.
             let because = HeldBecause::Suppression { suppression_id, until };

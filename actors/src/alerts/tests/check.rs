@@ -204,11 +204,7 @@ fn what_an_incident_may_not_be_is_refused_by_name_and_changes_nothing() {
         (CheckIncident { incident_id: "a/b".into(), ..check_i(&known, 7.0) }, "incident_id", "\"a/b\"".into()),
         (CheckIncident { priority: 0, ..check_i(&known, 7.0) }, "priority", "0".into()),
         (CheckIncident { priority: 6, ..check_i(&known, 7.0) }, "priority", "6".into()),
-        (
-            CheckIncident { arrival_time: Some(m(-0.1)), ..check_i(&known, 7.0) },
-            "arrival_time",
-            m(-0.1).to_string(),
-        ),
+        (CheckIncident { arrival_time: Some(m(-0.1)), ..check_i(&known, 7.0) }, "arrival_time", m(-0.1).to_string()),
         (CheckIncident { closed_time: Some(m(-1.0)), ..check_i(&known, 7.0) }, "closed_time", m(-1.0).to_string()),
         (check_i(&known, 5.999), "now", m(5.999).to_string()),
     ] {

@@ -1,8 +1,8 @@
 //! Every transition of an alert, allowed and refused; the escalation chain as it runs.
 
 use super::*;
-use crate::error::Kind;
 use crate::alerts::AlertStatus::{Acknowledged, Escalated, Open, Resolved};
+use crate::error::Kind;
 
 /// An org with one alert, raised at minute 6.
 fn raised(known: &Known) -> (Life, Uuid) {
@@ -130,7 +130,9 @@ fn the_chain_runs_as_in_the_specifications_example() {
     assert_eq!(steps(&mut life, id, 5_000.0), [(21.0, 2), (61.0, 1), (76.0, 2)]);
     let alert = life.alert(id);
     assert_eq!((alert.status, alert.escalation_level), (Escalated, 2));
-    assert!(alert.escalation_history.iter().all(|step| step.by.as_ref() == "system" && step.reason.as_ref() == "timeout"));
+    assert!(
+        alert.escalation_history.iter().all(|step| step.by.as_ref() == "system" && step.reason.as_ref() == "timeout")
+    );
     assert_eq!(life.escalate(id, 5_001.0).expect_err("all steps are taken").kind(), Kind::Conflict);
 }
 

@@ -61,7 +61,10 @@ fn deadlines_count_in_their_order_also_when_they_come_late() {
     let fired: Vec<_> = raised.iter().filter(|alert| alert.rule_id == "pattern").collect();
     assert_eq!((fired.len(), fired[0].incident_id.as_deref()), (1, Some("b")));
     assert_eq!(fired[0].metadata["consecutive_breaches"], 2);
-    assert_eq!((&fired[0].metadata["first_breach"], &fired[0].metadata["last_breach"]), (&json!(m(5.0)), &json!(m(5.5))));
+    assert_eq!(
+        (&fired[0].metadata["first_breach"], &fired[0].metadata["last_breach"]),
+        (&json!(m(5.0)), &json!(m(5.5)))
+    );
 }
 
 #[test]
