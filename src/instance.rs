@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::api::{
-    AlertSuppressionManager, Audit, DispatchAggregator, EscalationManager, GeographicBreakdown, KnownCache,
+    AlertSuppressionManager, Audit, DispatchAggregator, EscalationManager, GeographicBreakdown, Judges, KnownCache,
     NotificationOutbox, SYSTEM, SlaMonitorService,
 };
 use crate::error::Error;
@@ -93,6 +93,7 @@ pub(crate) struct Inner {
     pub(crate) alerts: Registry<Alerts>,
     pub(crate) notifications: Registry<Notifications>,
     pub(crate) known: KnownCache,
+    pub(crate) judges: Judges,
     in_background: AtomicBool,
     ending: Arc<Ending>,
 }
@@ -129,6 +130,7 @@ impl IonVeil {
             alerts: Registry::new(&runtime),
             notifications: Registry::new(&runtime),
             known: KnownCache::default(),
+            judges: Judges::default(),
             in_background: AtomicBool::new(false),
             runtime,
             ending,

@@ -9,6 +9,7 @@ mod ingest_stream;
 mod known;
 mod notification_outbox;
 mod sla_monitor_service;
+mod window_judging;
 
 pub use alert_suppression_manager::AlertSuppressionManager;
 pub(crate) use audit::SYSTEM;
@@ -20,3 +21,4 @@ pub use ingest_stream::{IngestStream, Settled};
 pub(crate) use known::KnownCache;
 pub use notification_outbox::NotificationOutbox;
 pub use sla_monitor_service::{Explanation, IncidentCheck, SlaMonitorService};
+pub(crate) use window_judging::Judges;

@@ -407,3 +407,34 @@ fn real_incidents_are_imported_and_breach_as_the_reference_says() {
     assert_eq!(home.run(&import).document()["duplicates"], 4000);
     assert_eq!(home.run(&["incident", "violations", "--org", "sffd"]).document(), violations);
 }
+
+#[test]
+fn a_threshold_rule_is_judged_when_ingest_closes_its_window() {
+    let home = Home::new();
+    let line = |id: &str, minute: u32, took: f64| {
+        let changes = json!({"response_time_minutes": took});
+        format!("{}\n", crate::support::dispatch_json(id, &at(minute, 0), changes))
+    };
+    home.ingest(&[line("a", 0, 90.0), line("b", 5, 90.0)].concat());
+    let rule = r#"{"rule_id": "slow", "name": "Slow", "condition_type": "threshold", "severity": "critical",
+        "threshold_config": {"metric": "response_time", "window": "5m", "aggregation": "avg", "op": ">", "value": 10},
+        "notification_channels": ["log"]}"#;
+    let file = home.file("slow.json", rule);
+    home.run(&["rule", "add", &file]).document();
+    let alerts = || home.run(&["alert", "list", "--org", "sffd"]).document();
+    home.ingest(&line("c", 6, 30.0));
+    assert_eq!(alerts(), json!([]), "the window was closed before the rule was there, and this one is not closed yet");
+    home.ingest(&line("d", 10, 1.0));
+    let raised = alerts();
+    assert_eq!((column(&raised, "rule_id"), &raised[0]["incident_id"]), (vec!["slow"], &Value::Null));
+    assert_eq!(raised[0]["metadata"]["value"], 60.0, "the mean of what lies in it, from before the rule as well");
+    assert_eq!(home.run(&["snapshot", "--org", "sffd", "--as-of", "latest"]).document()["alerts"], raised);
+    home.ingest(&line("e", 20, 1.0));
+    let judged = home.run(&["journal", "replay", "--stream", "alerts/sffd"]).lines();
+    let windows: Vec<(&Value, &Value)> = judged
+        .iter()
+        .filter(|entry| entry["type"] == "window-judged")
+        .map(|entry| (&entry["payload"]["value"], &entry["payload"]["met"]))
+        .collect();
+    assert_eq!(windows, [(&json!(60.0), &json!(true)), (&json!(1.0), &json!(false))]);
+}

@@ -9,6 +9,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::alert::Alert;
+use super::window_judge::ClosedWindow;
 use crate::domain::{OrgId, SlaStatus, Timestamp};
 use crate::escalation::PolicyVersion;
 use crate::rules::RuleSet;
@@ -82,6 +83,18 @@ pub struct HeldBack {
 #[derive(Debug, Clone, PartialEq)]
 pub struct TakeKnown {
     /// What.
+    pub known: Known,
+    /// When.
+    pub at: Option<Timestamp>,
+}
+
+/// Judges a threshold rule on a window that was closed; replies with the alert, if it raises one. Told twice, it counts
+/// once.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JudgeWindow {
+    /// The window, of a rule in a version.
+    pub window: ClosedWindow,
+    /// By what.
     pub known: Known,
     /// When.
     pub at: Option<Timestamp>,

@@ -5,6 +5,7 @@ mod due;
 mod lifecycle;
 mod raise;
 mod suppress;
+mod window;
 
 pub(super) use check::{outcome_change, patterns_fired};
 

@@ -28,11 +28,12 @@ mod suppression;
 #[cfg(test)]
 mod tests;
 mod watch;
+mod window_judge;
 
 pub use alert::{Alert, AlertStatus, Change, EscalationEntry};
 pub use command::{
-    AcknowledgeAlert, AddSuppression, CheckIncident, CheckReport, EscalateAlert, EscalateDue, HeldBack, Known,
-    RemoveSuppression, ResolveAlert, RunDue, RunDueReport, TakeKnown,
+    AcknowledgeAlert, AddSuppression, CheckIncident, CheckReport, EscalateAlert, EscalateDue, HeldBack, JudgeWindow,
+    Known, RemoveSuppression, ResolveAlert, RunDue, RunDueReport, TakeKnown,
 };
 pub use event::{
     AlertAcknowledged, AlertEscalated, AlertHeldBack, AlertRaised, AlertRecurred, AlertResolved, AlertSuppressed,
@@ -47,6 +48,7 @@ pub use query::{
 };
 pub use state::Alerts;
 pub use suppression::Suppression;
+pub use window_judge::{ClosedWindow, WindowJudge};
 
 use ionveil_journal::StreamKind;
 

@@ -5,6 +5,7 @@ mod due;
 mod lifecycle;
 mod patterns;
 mod suppressions;
+mod windows;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
