@@ -1,12 +1,16 @@
 //! Rules, incidents and alerts.
 
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
 use ionveil_actors::alerts::{
-    AcknowledgeAlert, Alert, AlertStatus, CheckIncident, CheckReport, Event, ExplainedDecision, Explainer,
+    AcknowledgeAlert, Alert, AlertStatus, Alerts, CheckIncident, CheckReport, Event, ExplainedDecision, Explainer,
     GetActiveAlerts, GetAlert, GetOpenIncidents, GetViolations, IncidentStatus, ResolveAlert, SlaViolation, TakeKnown,
-    Wanted,
+    Wanted, WhatIf, WhatIfRun,
 };
 use ionveil_actors::domain::{OrgId, Timestamp};
 use ionveil_actors::error::{Corrupt, Error as ServiceError};
+use ionveil_actors::escalation::GetPolicy;
 use ionveil_actors::notification::{GetNotifications, Notification};
 use ionveil_actors::rules::{self, AddRules, AlertRule, AlertSeverity, GetRules, RemoveRule};
 use ionveil_actors::runtime::{Aggregate, Caller, Event as _, is_note};
@@ -230,35 +234,10 @@ impl SlaMonitorService {
     /// # Errors
     /// `overloaded`, `unavailable`, `corrupt`.
     pub async fn explain(&self, org: &OrgId, incident_id: &str) -> Result<Explanation, Error> {
-        let stream = StreamId::new(ionveil_actors::alerts::Alerts::KIND, org.as_str())?;
-        let journal = std::sync::Arc::clone(self.ionveil.inner.runtime.journal());
-        let incident = incident_id.to_owned();
-        let read = move || {
-            let mut explainer = Explainer::new(&incident);
-            let mut failed = None;
-            journal.read_stream(&stream, Sequence::FIRST, Sequence::MAX, &mut |record| {
-                if is_note(record.event_type) {
-                    return std::ops::ControlFlow::Continue(());
-                }
-                let event = Event::decode(record.event_type, record.version, record.codec, record.payload);
-                let taken = event.map_err(|error| error.to_string()).and_then(|event| {
-                    explainer.take(record.position.get(), &event).map_err(|corrupt| corrupt.to_string())
-                });
-                match taken {
-                    Ok(()) => std::ops::ControlFlow::Continue(()),
-                    Err(cause) => {
-                        let (stream, sequence) = (record.stream.to_owned(), record.sequence.get());
-                        failed = Some(ServiceError::Corrupt { stream, sequence, cause });
-                        std::ops::ControlFlow::Break(())
-                    }
-                }
-            })?;
-            match failed {
-                Some(error) => Err(error),
-                None => Ok(explainer),
-            }
-        };
-        let explainer = self.ionveil.inner.runtime.run_blocking(read).await?;
+        let explainer = self.read_history(org, Explainer::new(incident_id), |explainer, position, event| {
+            explainer.take(position, event).map_err(|corrupt| corrupt.to_string())
+        });
+        let explainer = explainer.await?;
         let mut notifications = Vec::new();
         for alert_id in explainer.alert_ids() {
             let question = GetNotifications { alert_id: Some(alert_id), ..GetNotifications::default() };
@@ -266,6 +245,53 @@ impl SlaMonitorService {
         }
         let decisions = explainer.into_decisions();
         Ok(Explanation { incident_id: incident_id.to_owned(), decisions, notifications })
+    }
+
+    /// What other rules would have raised on the org's recorded incidents since `from`, with the org's present escalation
+    /// policy. Nothing is changed.
+    ///
+    /// # Errors
+    /// `invalid` when a rule could not be judged.
+    pub async fn what_if(&self, org: &OrgId, rules: Vec<AlertRule>, from: Timestamp) -> Result<WhatIf, Error> {
+        let policy = self.ionveil.inner.escalation.ask(org.as_str(), GetPolicy, self.caller()).await?;
+        let run = WhatIfRun::new(org.clone(), rules, policy, from)?;
+        let run = self.read_history(org, (run, from), |(run, last), _, event| {
+            if let Event::IncidentChecked(check) = event {
+                *last = (*last).max(check.at);
+            }
+            run.take(event).map_err(|error| error.to_string())
+        });
+        let (run, last) = run.await?;
+        Ok(self.ionveil.inner.runtime.run_blocking(move || run.finish(last)).await?)
+    }
+
+    /// Folds the org's alerts, oldest event first, on a thread apart.
+    async fn read_history<S: Send + 'static>(
+        &self,
+        org: &OrgId,
+        mut folded: S,
+        fold: impl Fn(&mut S, u64, &Event) -> Result<(), String> + Send + 'static,
+    ) -> Result<S, Error> {
+        let stream = StreamId::new(Alerts::KIND, org.as_str())?;
+        let journal = Arc::clone(self.ionveil.inner.runtime.journal());
+        let read = move || {
+            let mut failed = None;
+            journal.read_stream(&stream, Sequence::FIRST, Sequence::MAX, &mut |record| {
+                if is_note(record.event_type) {
+                    return ControlFlow::Continue(());
+                }
+                let event = Event::decode(record.event_type, record.version, record.codec, record.payload);
+                let event = event.map_err(|error| error.to_string());
+                if let Err(cause) = event.and_then(|event| fold(&mut folded, record.position.get(), &event)) {
+                    let (stream, sequence) = (record.stream.to_owned(), record.sequence.get());
+                    failed = Some(ServiceError::Corrupt { stream, sequence, cause });
+                    return ControlFlow::Break(());
+                }
+                ControlFlow::Continue(())
+            })?;
+            failed.map_or(Ok(folded), Err)
+        };
+        Ok(self.ionveil.inner.runtime.run_blocking(read).await?)
     }
 
     /// Tells every org that is known what it goes by from now on, so that what is open is judged by it. Without background

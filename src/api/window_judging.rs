@@ -51,8 +51,12 @@ pub(super) async fn judge_windows(ionveil: &IonVeil, org: &OrgId) -> Result<(), 
                 let told_until =
                     |rule: &AlertRule| last(rule).unwrap_or(0).max(since.get(&rule.rule_id).copied().unwrap_or(0));
                 let judge = WindowJudge::new(&rules.rules, told_until);
-                // The open windows begin with the dispatches that closed those before.
-                let next = rules.rules.iter().filter(|rule| is_about_windows(rule)).map(|rule| last(rule).unwrap_or(1));
+                // The open windows begin with the dispatches that closed those before; of a changed rule that is not known.
+                let start = |rule: &AlertRule| match (last(rule), since.get(&rule.rule_id)) {
+                    (Some(last), since) if since.is_none_or(|since| *since <= last) => last,
+                    _ => 1,
+                };
+                let next = rules.rules.iter().filter(|rule| is_about_windows(rule)).map(start);
                 Reading { revision: rules.revision, judge, next: next.min().unwrap_or(1).max(1) }
             }
         };

@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use ionveil::domain::OrgId;
+use ionveil::alerts::{WhatIf, WhatIfAlert};
+use ionveil::domain::{OrgId, Timestamp};
 use ionveil::rules::AlertRule;
 use pollster::block_on;
 use serde::Serialize;
 use serde_json::json;
 
+use super::acting::when_optional;
 use super::failure::Failure;
 use super::output::{Output, table};
 use super::place::Place;
@@ -38,6 +40,21 @@ pub(super) enum Command {
         /// Its id.
         #[arg(value_name = "ID")]
         id: String,
+    },
+    /// Tell what other rules would have raised on an org's recorded incidents.
+    #[command(after_help = "Example:\n  ionveil rule what-if stricter.toml --org sffd --from 2013-08-01T00:00:00Z\n\n\
+        The org's checks, judged windows and suppressions are lived through again with these rules and the org's present \
+        escalation policy, in a system that never was down; nothing is changed.")]
+    WhatIf {
+        /// The file of rules.
+        #[arg(value_name = "F")]
+        file: PathBuf,
+        /// Whose incidents.
+        #[arg(long, value_name = "O")]
+        org: String,
+        /// Only what is raised at this instant or later.
+        #[arg(long, value_name = "T", allow_hyphen_values = true)]
+        from: Option<String>,
     },
     /// Say whether a file of rules is good, and where it is not, without storing anything.
     #[command(after_help = "Example:\n  ionveil rule check examples/alert-rules.toml")]
@@ -72,6 +89,15 @@ pub(super) fn run(command: &Command, place: &Place, output: &mut Output) -> Resu
             })?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::WhatIf { file, org, from } => {
+            let org: OrgId = org.parse()?;
+            let (rules, _) = read(file)?;
+            let ionveil = place.open_to_ask()?;
+            let from = when_optional(&ionveil, Some(&org), "from", from.as_deref(), None)?.unwrap_or(Timestamp::MIN);
+            let what_if = block_on(ionveil.sla_monitor_service().what_if(&org, rules, from))?;
+            output.document(&what_if, what_if_for_people)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Check { file } => {
             let (rules, is_list) = read(file)?;
             print(&rules, is_list, output)
@@ -102,6 +128,24 @@ fn print(rules: &[AlertRule], is_list: bool, output: &mut Output) -> Result<Exit
     };
     output.document(&document, |_| rules_table(rules))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn what_if_for_people(what_if: &WhatIf) -> String {
+    let row = |sign: &str, alert: &WhatIfAlert| {
+        let incident = alert.incident_id.clone().unwrap_or_default();
+        [sign.to_owned(), alert.at.to_string(), alert.rule_id.clone(), incident, alert.severity.to_string()]
+    };
+    let rows = what_if.added.iter().map(|alert| row("+", alert));
+    let rows: Vec<_> = rows.chain(what_if.removed.iter().map(|alert| row("-", alert))).collect();
+    let summary = format!(
+        "{} checks of {}: {} alerts were raised, {} would have been, with {} escalations",
+        what_if.checks,
+        what_if.org_id,
+        what_if.recorded.len(),
+        what_if.proposed.len(),
+        what_if.escalations,
+    );
+    format!("{summary}\n{}", table(["", "at", "rule", "incident", "severity"], rows))
 }
 
 fn rules_table(rules: &[AlertRule]) -> String {

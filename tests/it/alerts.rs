@@ -438,3 +438,40 @@ fn a_threshold_rule_is_judged_when_ingest_closes_its_window() {
         .collect();
     assert_eq!(windows, [(&json!(60.0), &json!(true)), (&json!(1.0), &json!(false))]);
 }
+
+#[test]
+fn what_other_rules_would_have_raised_is_told_without_changing_anything() {
+    let home = with_rules();
+    check(&home, "i", &at(1, 0), &[]).document();
+    check(&home, "i", &at(4, 30), &["--arrival", &at(4, 20)]).document();
+    let raised = check(&home, "j", &at(6, 0), &[]).document();
+    assert_eq!(column(&raised["alerts"], "rule_id"), ["breach"]);
+    let before = home.stat();
+    let stricter = r#"[{"rule_id": "breach", "name": "Breach", "condition_type": "sla_breach", "severity": "critical",
+         "enabled": false},
+        {"rule_id": "half", "name": "Half", "condition_type": "sla_warning", "severity": "info",
+         "threshold_config": {"sla_remaining_pct": 50}}]"#;
+    let file = home.file("stricter.json", stricter);
+    let what_if = home.run(&["rule", "what-if", &file, "--org", "o"]).document();
+    assert_eq!((&what_if["checks"], &what_if["rules"]), (&json!(3), &json!(["breach", "half"])));
+    let of = |name: &str| {
+        let alerts = what_if[name].as_array().expect("an array").iter();
+        alerts
+            .map(|alert| {
+                (text(alert, "rule_id").to_owned(), text(alert, "incident_id").to_owned(), text(alert, "at").to_owned())
+            })
+            .collect::<Vec<_>>()
+    };
+    let alert = |rule: &str, incident: &str, at: String| (rule.to_owned(), incident.to_owned(), at);
+    // At its instant, although nobody checked then.
+    assert_eq!(of("proposed"), [alert("half", "i", at(2, 30))]);
+    assert_eq!(of("added"), of("proposed"));
+    assert_eq!(
+        (of("recorded"), of("removed")),
+        (vec![alert("breach", "j", at(6, 0))], vec![alert("breach", "j", at(6, 0))])
+    );
+    let later = home.run(&["rule", "what-if", &file, "--org", "o", "--from", &at(3, 0)]).document();
+    assert_eq!(later["proposed"], json!([]));
+    assert_eq!(home.stat()["events"], before["events"]);
+    assert_eq!(home.run(&["rule", "what-if", &file, "--org", "nobody"]).document()["proposed"], json!([]));
+}

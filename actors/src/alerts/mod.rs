@@ -28,6 +28,7 @@ mod suppression;
 #[cfg(test)]
 mod tests;
 mod watch;
+mod what_if;
 mod window_judge;
 
 pub use alert::{Alert, AlertStatus, Change, EscalationEntry};
@@ -48,6 +49,7 @@ pub use query::{
 };
 pub use state::Alerts;
 pub use suppression::Suppression;
+pub use what_if::{WhatIf, WhatIfAlert, WhatIfRun};
 pub use window_judge::{ClosedWindow, WindowJudge};
 
 use ionveil_journal::StreamKind;
