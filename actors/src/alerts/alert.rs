@@ -82,7 +82,7 @@ impl FromStr for AlertStatus {
 }
 
 /// What happened to an alert's status.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// When.
     pub at: Timestamp,
@@ -97,7 +97,7 @@ pub struct Change {
 }
 
 /// One step of an escalation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EscalationEntry {
     /// When.
     pub at: Timestamp,
@@ -157,7 +157,7 @@ pub struct Alert {
 }
 
 /// An alert as it is kept.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct AlertState {
     pub(super) id: Uuid,
     pub(super) rule_id: Arc<str>,
@@ -343,6 +343,13 @@ impl AlertBook {
         self.by_id.insert(alert.id, index);
         self.all.push(alert);
         index
+    }
+}
+
+impl From<Vec<AlertState>> for AlertBook {
+    fn from(all: Vec<AlertState>) -> Self {
+        let by_id = all.iter().zip(0..).map(|(alert, index)| (alert.id, index)).collect();
+        AlertBook { all, by_id }
     }
 }
 

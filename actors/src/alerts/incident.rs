@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::domain::{IncidentTimes, OrgId, Priority, Sla, SlaStatus, Timestamp};
 
@@ -13,7 +13,7 @@ pub(super) type Slot = u32;
 pub(super) const NO_INCIDENT: Slot = u32::MAX;
 
 /// What is known of one incident.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Incident {
     pub(super) id: Arc<str>,
     pub(super) times: IncidentTimes,
@@ -69,6 +69,13 @@ impl Incidents {
             .zip(0..)
             .filter(|(incident, _)| incident.times.is_open())
             .map(|(incident, slot)| (slot, incident))
+    }
+}
+
+impl From<Vec<Incident>> for Incidents {
+    fn from(all: Vec<Incident>) -> Self {
+        let by_id = all.iter().zip(0..).map(|(incident, slot)| (Arc::clone(&incident.id), slot)).collect();
+        Incidents { all, by_id }
     }
 }
 

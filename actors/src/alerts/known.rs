@@ -1,6 +1,6 @@
 //! The rules as an org has taken them over.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::domain::Timestamp;
@@ -54,6 +54,21 @@ impl RuleBook {
             book.rules.push(known);
         }
         book
+    }
+
+    /// A book as it was.
+    pub(super) fn restored(
+        revision: u64,
+        takes: u32,
+        rules: Vec<KnownRule>,
+        numbers: BTreeMap<Arc<str>, RuleNumber>,
+    ) -> RuleBook {
+        RuleBook { revision, takes, rules, numbers: numbers.into_iter().collect() }
+    }
+
+    /// The numbers in the order of the ids.
+    pub(super) fn numbers(&self) -> BTreeMap<Arc<str>, RuleNumber> {
+        self.numbers.iter().map(|(id, &number)| (Arc::clone(id), number)).collect()
     }
 
     fn number(&mut self, rule_id: &str) -> RuleNumber {

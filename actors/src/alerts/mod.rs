@@ -23,6 +23,7 @@ mod incident;
 mod known;
 mod pattern;
 mod query;
+mod snapshot;
 mod state;
 mod suppression;
 #[cfg(test)]
@@ -65,7 +66,7 @@ pub const LATE_MICROS: i64 = 1_000_000;
 
 impl Aggregate for Alerts {
     const KIND: StreamKind = StreamKind::new("alerts");
-    const ABILITIES: Abilities<Self> = Abilities::NONE.with_timers();
+    const ABILITIES: Abilities<Self> = Abilities::NONE.with_timers().with_snapshots();
     type Event = Event;
 
     fn evolve(&mut self, event: &Event) -> Result<(), crate::error::Corrupt> {

@@ -2,11 +2,13 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use crate::domain::{MICROS_PER_MINUTE, Timestamp};
 use crate::rules::Pattern;
 
 /// The breaches since the last compliant incident, or since the rule fired; at most as many as fire it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Counter {
     /// The takeover of rules since which it counts.
     pub(super) since: u32,

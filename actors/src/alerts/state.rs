@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::alert::{Alert, AlertBook, AlertIndex, AlertState};
@@ -37,7 +38,7 @@ pub struct Alerts {
 }
 
 /// A window that was judged.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct JudgedWindow {
     pub(super) met: bool,
     pub(super) end: Timestamp,

@@ -139,6 +139,7 @@ impl Life {
         match decided {
             Ok(decision) => {
                 self.0 = Some(org.when(command).then_accepted());
+                self.check_snapshot();
                 Ok(decision.reply)
             }
             Err(error) => {
@@ -178,6 +179,15 @@ impl Life {
         }
         self.clock(until);
         all
+    }
+
+    /// The state comes back from its snapshot as it was, and its snapshot is the same again.
+    fn check_snapshot(&self) {
+        use crate::runtime::Snapshotted as _;
+        let bytes = self.state().to_snapshot();
+        let restored = Alerts::from_snapshot(&bytes).expect("a snapshot");
+        assert_eq!(restored.observed(), self.state().observed());
+        assert_eq!(restored.to_snapshot(), bytes);
     }
 
     fn clock(&mut self, at: f64) {

@@ -1,12 +1,13 @@
 //! What one rule has raised about one incident.
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::alert::AlertIndex;
 use crate::domain::Timestamp;
 
 /// What is known of a rule and an incident (or the org as a whole) once something was due.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Watch {
     /// Alerts recorded, suppressed ones included: the next one's number is one more.
     pub(super) recorded: u32,

@@ -27,20 +27,23 @@ pub use event::{
 pub use query::{GetDue, GetNotification, GetNotifications, Outgoing};
 pub use state::{Kind, Notification, NotificationStatus, Notifications};
 
-use ionveil_journal::{OwnedRecord, StreamKind};
+use ionveil_journal::codec::{self, DecodeError};
+use ionveil_journal::{Fold, OwnedRecord, StreamKind};
 use uuid::Uuid;
 
 use crate::alerts::{self, Alerts};
 use crate::domain::{OrgId, Timestamp};
 use crate::error::{Corrupt, Error};
-use crate::runtime::{Abilities, Aggregate, Effectful, Follower, Given, Source, Timed, decode_record, is_note};
+use crate::runtime::{
+    Abilities, Aggregate, Effectful, Follower, Given, Snapshotted, Source, Timed, decode_record, is_note,
+};
 
 /// Messages that are offered to be sent at a time.
 const OFFERED_MAX: usize = 64;
 
 impl Aggregate for Notifications {
     const KIND: StreamKind = StreamKind::new("notification");
-    const ABILITIES: Abilities<Self> = Abilities::NONE.with_timers().with_sources().with_effects();
+    const ABILITIES: Abilities<Self> = Abilities::NONE.with_timers().with_sources().with_effects().with_snapshots();
     type Event = Event;
 
     fn evolve(&mut self, event: &Event) -> Result<(), Corrupt> {
@@ -71,6 +74,18 @@ impl Timed for Notifications {
         let due = self.waiting.iter().take_while(|&&(at, _)| at <= given.now);
         let notification_ids = due.map(|&(_, id)| id).collect();
         Ok(vec![Event::Started(NotificationsStarted { notification_ids, at: given.now })])
+    }
+}
+
+impl Snapshotted for Notifications {
+    const FOLD: Fold = Fold { schema: 1, version: 1 };
+
+    fn to_snapshot(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+
+    fn from_snapshot(bytes: &[u8]) -> Result<Self, DecodeError> {
+        codec::decode(codec::BINCODE_2, bytes)
     }
 }
 

@@ -40,7 +40,7 @@ impl fmt::Display for Kind {
 }
 
 /// Where a message stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NotificationStatus {
     /// It is to be sent.
@@ -54,7 +54,7 @@ pub enum NotificationStatus {
 }
 
 /// One message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notification {
     /// Its id, which follows from its key.
     pub notification_id: Uuid,
@@ -95,7 +95,7 @@ pub(super) fn notification_id(key: &str) -> Uuid {
 }
 
 /// What is known of an alert that messages are about.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Noticed {
     pub(super) subject: Subject,
     pub(super) level: u8,
@@ -111,7 +111,7 @@ pub(super) struct Noticed {
 }
 
 /// An org's outbox.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Notifications {
     pub(super) alerts: BTreeMap<Uuid, Noticed>,
     pub(super) messages: BTreeMap<Uuid, Notification>,
