@@ -6,9 +6,9 @@ use super::event::{
     AlertNoticed, Event, Fact, NotificationDelivered, NotificationFailed, NotificationGivenUp, NotificationResent,
     Queued, Subject,
 };
-use super::state::{Kind, Notification, NotificationStatus, Notifications};
+use super::state::{Kind, Noticed, Notification, NotificationStatus, Notifications};
 use crate::alerts;
-use crate::domain::{OrgId, Timestamp};
+use crate::domain::{Channel, OrgId, Timestamp};
 use crate::error::{Error, Invalid};
 use crate::runtime::{Command, Decision, Given};
 
@@ -28,11 +28,19 @@ pub(super) fn noticed(state: &Notifications, org_id: &OrgId, event: &alerts::Eve
         (Fact::Resolved { .. }, _, Some(known)) => {
             state.queued(alert_id, Kind::Resolved, (known.level, known.cycle), &known.told, at)
         }
+        (Fact::Acknowledged, _, Some(known)) if known.told.contains(&Channel::Pagerduty) => {
+            self::acknowledged(state, alert_id, known, at)
+        }
         // Of an alert that nobody was ever to be told of.
         (_, _, None) => return None,
         _ => Vec::new(),
     };
     Some(AlertNoticed { alert_id, at, fact, queued })
+}
+
+/// PagerDuty has a life cycle of its own, and goes on calling people unless it is told.
+fn acknowledged(state: &Notifications, alert_id: uuid::Uuid, known: &Noticed, at: Timestamp) -> Vec<Queued> {
+    state.queued(alert_id, Kind::Acknowledged, (known.level, known.cycle), &[Channel::Pagerduty], at)
 }
 
 /// What an event of the org's alerts is to the outbox.

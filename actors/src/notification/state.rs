@@ -20,6 +20,8 @@ pub enum Kind {
     Escalated,
     /// It is over.
     Resolved,
+    /// Somebody is on it. Told to PagerDuty only, which keeps a life cycle of its own.
+    Acknowledged,
 }
 
 impl Kind {
@@ -29,6 +31,7 @@ impl Kind {
             Kind::Raised => "raised",
             Kind::Escalated => "escalated",
             Kind::Resolved => "resolved",
+            Kind::Acknowledged => "acknowledged",
         }
     }
 }

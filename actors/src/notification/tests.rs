@@ -215,6 +215,20 @@ fn an_acknowledgement_takes_back_what_has_not_left() {
 }
 
 #[test]
+fn pagerduty_is_told_of_an_acknowledgement_when_it_was_told_before() {
+    let mut life = Life::new();
+    life.hear(raised(&[Channel::Pagerduty]));
+    assert_eq!(life.hear(acknowledged()), 0, "it knows of nothing");
+    let mut life = Life::new();
+    life.hear(raised(&[Channel::Pagerduty, Email]));
+    life.deliver(Channel::Pagerduty, Kind::Raised, 301);
+    life.deliver(Email, Kind::Raised, 301);
+    assert_eq!(life.hear(acknowledged()), 1);
+    life.deliver(Channel::Pagerduty, Kind::Acknowledged, 501);
+    assert_eq!(life.hear(resolved()), 2);
+}
+
+#[test]
 fn a_suppression_keeps_escalation_messages_back_and_no_resolution() {
     let mut life = Life::new();
     life.hear(raised(&[Email]));
