@@ -12,8 +12,9 @@ use ionveil_actors::domain::{OrgId, Timestamp};
 use ionveil_journal::{Hash, Position, StreamId};
 use pollster::block_on;
 
-use crate::api::{self, AuditEntry, AuditFilter, Ingested, JournalStat, StreamEntry, Verification};
+use crate::api::{self, AuditEntry, AuditFilter, Ingested, JournalStat, Span, StreamEntry, Verification};
 use crate::error::Error;
+use crate::field::{ComplianceReport, GroupBy, StaffedHours, Standard, UtilisationReport};
 use crate::instance::IonVeil;
 
 /// As [`IonVeil::shutdown`].
@@ -93,6 +94,32 @@ impl GeographicBreakdown {
         end: Option<Instant>,
     ) -> Result<BTreeMap<String, RegionSummary>, Error> {
         block_on(self.0.get_regional_summary(org, start, end))
+    }
+}
+
+/// As [`api::FieldPerformance`], whose documentation holds here.
+#[derive(Clone)]
+pub struct FieldPerformance(api::FieldPerformance);
+
+#[allow(missing_docs, reason = "each method is documented on the service of the same name")]
+#[allow(clippy::missing_errors_doc)]
+impl FieldPerformance {
+    pub fn new(ionveil: &IonVeil) -> Self {
+        FieldPerformance(api::FieldPerformance::new(ionveil))
+    }
+
+    pub fn compliance(
+        &self,
+        org: &OrgId,
+        standard: Standard,
+        by: GroupBy,
+        span: Span,
+    ) -> Result<ComplianceReport, Error> {
+        block_on(self.0.compliance(org, standard, by, span))
+    }
+
+    pub fn utilisation(&self, org: &OrgId, staffed: StaffedHours, span: Span) -> Result<UtilisationReport, Error> {
+        block_on(self.0.utilisation(org, staffed, span))
     }
 }
 

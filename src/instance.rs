@@ -18,10 +18,12 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::api::{
-    AlertSuppressionManager, Audit, DispatchAggregator, EscalationManager, GeographicBreakdown, Judges, KnownCache,
-    NotificationOutbox, SYSTEM, SlaMonitorService,
+    AlertSuppressionManager, Audit, DispatchAggregator, EscalationManager, FieldPerformance, GeographicBreakdown,
+    Judges, KnownCache, NotificationOutbox, SYSTEM, SlaMonitorService,
 };
+use crate::channels::Channels;
 use crate::error::Error;
+use crate::sender::Sender;
 
 /// How long the last handle, when it is dropped, waits for what is under way.
 const DROP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,6 +36,8 @@ pub struct Config {
     must_exist: bool,
     clock: Arc<dyn Clock>,
     limits: Limits,
+    has_background: bool,
+    channels: Channels,
 }
 
 impl Config {
@@ -44,7 +48,15 @@ impl Config {
 
     /// Keeps everything in memory; nothing is left when it is shut down.
     pub fn in_memory() -> Self {
-        Config { data_dir: None, must_exist: false, clock: Arc::new(SystemClock), limits: Limits::default() }
+        let clock = Arc::new(SystemClock);
+        Config {
+            data_dir: None,
+            must_exist: false,
+            clock,
+            limits: Limits::default(),
+            has_background: true,
+            channels: Channels::default(),
+        }
     }
 
     /// Opens what is there and never creates anything: `not_found` where no journal is.
@@ -58,6 +70,20 @@ impl Config {
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// Does nothing by itself: no timer, no delivery, nothing but what it is asked and told. For a command that comes and goes.
+    #[must_use]
+    pub fn without_background(mut self) -> Self {
+        self.has_background = false;
+        self
+    }
+
+    /// Tells people on these channels. Without it there is only `log`.
+    #[must_use]
+    pub fn with_channels(mut self, channels: Channels) -> Self {
+        self.channels = channels;
         self
     }
 
@@ -119,22 +145,28 @@ impl IonVeil {
             None => LocalJournal::in_memory(),
         });
         let shared: Arc<dyn Journal> = Arc::clone(&journal) as _;
-        let runtime = Runtime::start(shared, config.clock, config.limits)
+        let runtime = Runtime::start(shared, Arc::clone(&config.clock), config.limits)
             .map_err(|source| Error::Io { doing: "starting the actor threads".into(), source })?;
         let dispatches = Registry::new(&runtime);
         let ending = Arc::new(Ending { runtime: Arc::clone(&runtime), journal, drained: Mutex::new(None) });
+        let alerts = Registry::new(&runtime);
+        let sender = Sender::new(config.channels, alerts.clone(), config.clock);
         let inner = Arc::new(Inner {
             dispatches,
             rules: Registry::new(&runtime),
             escalation: Registry::new(&runtime),
-            alerts: Registry::new(&runtime),
-            notifications: Registry::new(&runtime),
+            alerts,
+            notifications: Registry::with_effects(&runtime, sender),
             known: KnownCache::default(),
             judges: Judges::default(),
-            in_background: AtomicBool::new(false),
+            in_background: AtomicBool::new(config.has_background),
             runtime,
             ending,
         });
+        if config.has_background {
+            // What is due is found out meanwhile; a failure of that is logged where it happens.
+            drop(inner.runtime.start_background());
+        }
         Ok(IonVeil { inner, caller: Caller::default() })
     }
 
@@ -161,6 +193,11 @@ impl IonVeil {
     /// Dispatch analytics: where things happen.
     pub fn geographic_breakdown(&self) -> GeographicBreakdown {
         GeographicBreakdown::new(self)
+    }
+
+    /// Dispatch analytics: compliance with response standards, and how busy units are.
+    pub fn field_performance(&self) -> FieldPerformance {
+        FieldPerformance::new(self)
     }
 
     /// The entities behind dispatch analytics, one per org, for hosts that send the messages of [`crate::dispatch`]

@@ -24,17 +24,21 @@
 //! ```
 
 pub mod blocking;
+pub mod channels;
+pub mod export;
+pub mod field;
 pub mod ingest;
 
 mod api;
 mod contracts;
 mod error;
 mod instance;
+mod sender;
 
 pub use api::{
     AlertSuppressionManager, Audit, AuditEntry, AuditFilter, DispatchAggregator, EscalationManager, Explanation,
-    GeographicBreakdown, IncidentCheck, IngestStream, Ingested, JournalHead, JournalStat, NotificationOutbox, Settled,
-    SlaMonitorService, StreamEntry, Verification, verify_data,
+    FieldPerformance, GeographicBreakdown, IncidentCheck, IngestStream, Ingested, JournalHead, JournalStat,
+    NotificationOutbox, Settled, SlaMonitorService, Span, StreamEntry, Verification, verify_data,
 };
 pub use contracts::{ServiceContract, ServiceRegistry};
 pub use error::Error;

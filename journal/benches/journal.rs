@@ -3,8 +3,9 @@
 //!
 //! Both are measured in turn in one run, and the ratio is the median over the repetitions: rates of different runs, on a
 //! machine that others use too, cannot be compared. `cargo bench -p ionveil-journal`; `IONVEIL_BENCH_SECONDS` is the time
-//! per measurement (0.8) and `IONVEIL_BENCH_REPETITIONS` their number (5). `IONVEIL_BENCH_MILLIONS=3` also shows what a
-//! journal of so many million events takes in memory, which lasts a minute.
+//! per measurement (0.8) and `IONVEIL_BENCH_REPETITIONS` their number (5). `IONVEIL_BENCH_MILLIONS=3` shows
+//! instead what a journal of so many million events takes in memory, which lasts a minute. `IONVEIL_BENCH_ROW` is for a profiler: only the
+//! appends of that row, from 1, and nothing else.
 
 #![allow(clippy::print_stdout)] // the table is what a benchmark is for
 
@@ -34,8 +35,13 @@ const REPLAY_EVENTS: u64 = REPLAY_APPENDS * (REPLAY_BATCH + REPLAY_OF_ONE);
 fn main() {
     let seconds = Duration::from_secs_f64(setting("IONVEIL_BENCH_SECONDS", 0.8));
     let repetitions = setting("IONVEIL_BENCH_REPETITIONS", 5.0) as usize;
+    let only = (setting("IONVEIL_BENCH_ROW", 0.0) as usize).checked_sub(1);
     let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory on the disk of the build");
     let payloads = Payloads::new();
+    let millions = setting("IONVEIL_BENCH_MILLIONS", 0.0) as u64;
+    if millions > 0 {
+        return memory(&place.path().join("memory"), &payloads, millions);
+    }
 
     println!(
         "durable appends, events/s, {PAYLOAD_LEN} random bytes each, {STREAMS} streams, medians of {repetitions}\n"
@@ -43,7 +49,9 @@ fn main() {
     println!("{:>10} {:>8} {:>14} {:>14} {:>8}", "in flight", "batch", "plain file", "journal", "ratio");
     let mut results: BTreeMap<usize, Vec<[f64; 2]>> = BTreeMap::new();
     for repetition in 0..repetitions {
-        for (row, &(in_flight, batch)) in APPENDS.iter().enumerate() {
+        for (row, &(in_flight, batch)) in
+            APPENDS.iter().enumerate().filter(|(row, _)| only.is_none_or(|only| only == *row))
+        {
             let dir = place.path().join(format!("{repetition}-{row}"));
             std::fs::create_dir(&dir).expect("created");
             let plain = GroupWriter::start(PlainFile::create(&dir.join("file")));
@@ -57,15 +65,15 @@ fn main() {
         }
     }
     for (row, (in_flight, batch)) in APPENDS.iter().enumerate() {
-        let [plain, journal, ratio] = medians(&results[&row]);
+        let Some(results) = results.get(&row) else { continue };
+        let [plain, journal, ratio] = medians(results);
         println!("{in_flight:>10} {batch:>8} {plain:>14.0} {journal:>14.0} {ratio:>8.2}");
     }
 
-    replay(place.path(), &payloads, repetitions);
-    let millions = setting("IONVEIL_BENCH_MILLIONS", 0.0) as u64;
-    if millions > 0 {
-        memory(&place.path().join("memory"), &payloads, millions);
+    if only.is_some() {
+        return;
     }
+    replay(place.path(), &payloads, repetitions);
 }
 
 /// Memory of this process before and after opening a journal of so many million events that came one by one, 64 in flight.
@@ -73,7 +81,11 @@ fn memory(dir: &Path, payloads: &Payloads, millions: u64) {
     let journal = LocalJournal::open(dir).expect("opens");
     let begin = Instant::now();
     append_events(&journal, payloads, 64, 1, &mut |events| events < millions * 1_000_000);
-    println!("\n{millions} M events written in {:.0} s, 64 in flight", begin.elapsed().as_secs_f64());
+    let seconds = begin.elapsed().as_secs_f64();
+    println!(
+        "\n{millions} M events written in {seconds:.0} s, 64 in flight; resident memory then {} MiB",
+        resident_mib()
+    );
     drop(journal);
     let before = resident_mib();
     let begin = Instant::now();

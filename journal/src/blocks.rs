@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use crate::chain::Hash;
 use crate::error::{Damage, Error};
 use crate::format::{Block, BlockKey, Frames, Header};
+use crate::index::BlockAt;
 use crate::position::Position;
 use crate::record::Record;
 use crate::store::Store;
@@ -16,8 +17,10 @@ pub(crate) type Visit<'a> = dyn FnMut(&Header, &[u8], &Record<'_>) -> Result<Con
 /// the last part). Checks that positions follow one another, that each block continues the chain of the one before, and
 /// that parts and groups are whole.
 pub(crate) struct Walk {
-    /// Where the scan begins: before the first position when the walk covers the whole, to meet what does not belong.
-    begin: Position,
+    /// Where the scan begins: before the first key when the walk covers the whole, to meet what does not belong.
+    begin: BlockKey,
+    /// The key of the next block.
+    next_key: BlockKey,
     /// Blocks that begin beyond it are not looked at: while a journal runs, they may be half written.
     last: Position,
     /// Where the next record belongs.
@@ -27,6 +30,8 @@ pub(crate) struct Walk {
     pub(crate) blocks: u64,
     /// The keys of the last group, while it is not whole.
     open_group: Vec<BlockKey>,
+    /// Where the last group begins.
+    group_position: Position,
     /// Which block of its group comes next, and of how many; unknown at the start of a walk that begins in the middle.
     group: Option<(u32, u32)>,
     parts: Vec<u8>,
@@ -39,22 +44,24 @@ impl Walk {
     /// Over everything that the store holds.
     pub(crate) fn whole() -> Self {
         Walk {
-            begin: Position::NONE,
+            begin: BlockKey::new(0),
             hash: Some(Hash::GENESIS),
             group: Some((0, 0)),
-            ..Walk::between(Position::FIRST, Position::MAX)
+            ..Walk::between(BlockAt::FIRST, Position::MAX)
         }
     }
 
-    /// Over the blocks from the one that begins at `first` to the one that holds `last`.
-    pub(crate) fn between(first: Position, last: Position) -> Self {
+    /// Over the blocks from `first` to the one that holds `last`.
+    pub(crate) fn between(first: BlockAt, last: Position) -> Self {
         Walk {
-            begin: first,
+            begin: first.key,
+            next_key: first.key,
             last,
-            next: first,
+            next: first.position,
             hash: None,
             blocks: 0,
             open_group: Vec::new(),
+            group_position: first.position,
             group: None,
             parts: Vec::new(),
             parts_seen: 0,
@@ -71,15 +78,16 @@ impl Walk {
     /// Walks until the end, a break, or damage, which is returned as an error.
     pub(crate) fn run(&mut self, store: &dyn Store, visit: &mut Visit<'_>) -> Result<(), Error> {
         let mut damage = None;
-        store.scan(BlockKey::first(self.begin), &mut |key, bytes| {
-            if key.position > self.last {
+        let scanned = store.scan(self.begin, &mut |key, bytes| {
+            if self.next > self.last {
                 return ControlFlow::Break(());
             }
             self.block(key, bytes, visit).unwrap_or_else(|found| {
                 damage = Some(found);
                 ControlFlow::Break(())
             })
-        })?;
+        });
+        scanned.map_err(|error| error.at(self.next))?;
         if damage.is_none() && !self.stopped && self.last < Position::MAX && self.next <= self.last {
             damage = Some(self.missing_until(self.last));
         }
@@ -87,8 +95,9 @@ impl Walk {
     }
 
     fn block(&mut self, key: BlockKey, bytes: &[u8], visit: &mut Visit<'_>) -> Result<ControlFlow<()>, Damage> {
-        let Block { header, body } = Block::parse(key, bytes)?;
-        self.check_place(&header)?;
+        let Block { header, body } = Block::parse(self.next, bytes)?;
+        self.check_place(key, &header)?;
+        self.next_key = key.plus(1);
         self.blocks += 1;
         if header.parts == 1 {
             return self.records(&header, body, visit);
@@ -105,7 +114,7 @@ impl Walk {
     }
 
     fn records(&mut self, header: &Header, body: &[u8], visit: &mut Visit<'_>) -> Result<ControlFlow<()>, Damage> {
-        let mut frames = Frames::new(body, header.key.position);
+        let mut frames = Frames::new(body, header.position);
         for frame in frames.by_ref() {
             let (bytes, record) = frame?;
             if visit(header, bytes, &record)?.is_break() {
@@ -126,14 +135,18 @@ impl Walk {
         Ok(ControlFlow::Continue(()))
     }
 
-    fn check_place(&mut self, header: &Header) -> Result<(), Damage> {
-        let position = header.key.position;
+    fn check_place(&mut self, key: BlockKey, header: &Header) -> Result<(), Damage> {
+        // Whatever else is wrong with the block, this is where one was expected.
+        let position = self.next;
         let damage = |problem: &str| Err(Damage { position, problem: problem.into() });
-        if position > self.next {
-            return Err(self.missing_until(Position::new(position.get() - 1)));
+        if header.position > position {
+            return Err(self.missing_until(Position::new(header.position.get() - 1)));
         }
-        if (position, header.key.part) != (self.next, self.parts_seen) {
+        if (header.position, header.part) != (position, self.parts_seen) {
             return damage("a block stands here twice, or a part of a record is missing");
+        }
+        if key != self.next_key {
+            return damage(&format!("the block has number {}, the next one is {}", key.get(), self.next_key.get()));
         }
         if self.parts_seen > 0 && header.parts != self.parts_len {
             return damage("the parts of the record disagree about their number");
@@ -147,7 +160,10 @@ impl Walk {
             return damage("the block is not the next one of its group");
         }
         self.group = Some((header.block_in_group + 1, header.blocks_in_group));
-        self.open_group.push(header.key);
+        if self.open_group.is_empty() {
+            self.group_position = position;
+        }
+        self.open_group.push(key);
         Ok(())
     }
 
@@ -159,39 +175,46 @@ impl Walk {
         Damage { position: self.next, problem }
     }
 
-    /// The keys of the last group, if it is not whole: a write that a crash cut short, and that nobody was told of.
-    pub(crate) fn unfinished_group(&self) -> Option<&[BlockKey]> {
-        (!self.open_group.is_empty()).then_some(&self.open_group)
+    /// The keys of the last group and where it begins, if it is not whole: a write that a crash cut short, and that nobody
+    /// was told of.
+    pub(crate) fn unfinished_group(&self) -> Option<(&[BlockKey], Position)> {
+        (!self.open_group.is_empty()).then_some((&self.open_group, self.group_position))
     }
 }
 
-/// Reads the whole body of the block that begins at `position` and hands it on.
+/// Reads the whole body of a block, of all its parts if there are several, and hands it on.
 pub(crate) fn read_block<T>(
     store: &dyn Store,
-    position: Position,
+    block: BlockAt,
     visit: impl FnOnce(&Header, &[u8]) -> T,
 ) -> Result<T, Error> {
+    let BlockAt { key, position } = block;
     let mut whole: Vec<u8> = Vec::new();
     let mut visit = Some(visit);
     let mut answer = None;
     let mut parts = 1;
     let mut part = 0;
     while part < parts {
-        let key = BlockKey { position, part };
         let mut step = Ok(());
-        let found = store.read(key, &mut |bytes| {
-            step = Block::parse(key, bytes).map(|Block { header, body }| {
+        let found = store.read(key.plus(part.into()), &mut |bytes| {
+            step = Block::parse(position, bytes).and_then(|Block { header, body }| {
+                if (header.position, header.part) != (position, part) {
+                    let problem = format!("the block stored here is that of position {}", header.position);
+                    return Err(Damage { position, problem });
+                }
                 parts = header.parts;
                 if parts == 1 {
                     answer = visit.take().map(|visit| visit(&header, body));
-                    return;
+                    return Ok(());
                 }
                 whole.extend_from_slice(body);
                 if part + 1 == parts {
                     answer = visit.take().map(|visit| visit(&header, &whole));
                 }
+                Ok(())
             });
-        })?;
+        });
+        let found = found.map_err(|error| error.at(position))?;
         step?;
         if !found {
             return Err(Damage { position, problem: "the block is missing".into() }.into());

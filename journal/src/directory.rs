@@ -24,7 +24,7 @@ const HEAD_FILE: &str = "head";
 const STORE_DIR: &str = "sled";
 const HEADER: &str = "\
 # An IonVeil journal. Do not edit: these are facts about the files beside this one.
-format = 1
+format = 2
 store = \"sled 0.34.7\"
 segment_bytes = 4194304
 # Every stream lives in one shard. A later engine with several maps a stream by the CRC-32 of its address.
@@ -115,7 +115,7 @@ impl Directory {
         let header = fs::read_to_string(self.path.join(HEADER_FILE))
             .map_err(|error| unreadable(format!("{HEADER_FILE} cannot be read ({error})")))?;
         if header != HEADER {
-            return Err(unreadable(format!("{HEADER_FILE} is not that of journal format 1")));
+            return Err(unreadable(format!("{HEADER_FILE} is not that of journal format 2")));
         }
         Ok(())
     }

@@ -106,6 +106,16 @@ impl Error {
         }
     }
 
+    /// The same, with the position for damage that a store met, which knows none.
+    pub(crate) fn at(self, position: Position) -> Self {
+        match self {
+            Error::Corrupt(damage) if damage.position == Position::NONE => {
+                Error::Corrupt(Damage { position, ..damage })
+            }
+            other => other,
+        }
+    }
+
     pub(crate) fn io(doing: impl Into<String>, source: io::Error) -> Self {
         Error::Io { doing: doing.into(), source: Arc::new(source) }
     }

@@ -15,7 +15,7 @@ use crate::record::{Append, NewEvent, Record};
 
 /// Largest block. Seventeen of them, the most that a leaf of sled's tree holds, stay below a quarter of a segment of
 /// 4 MiB; sled would put anything larger into a blob file, which it never syncs (I-3).
-pub(crate) const BLOCK_LEN_MAX: usize = 48 << 10;
+pub(crate) const BLOCK_LEN_MAX: usize = 16 << 10;
 pub(crate) const SLED_SEGMENT_LEN: usize = 4 << 20;
 const SLED_LEAF_ITEMS_MAX: usize = 17;
 
@@ -39,46 +39,50 @@ const _: () = assert!((BLOCK_LEN_MAX + KEY_LEN) * SLED_LEAF_ITEMS_MAX < SLED_SEG
 const _: () = assert!(Append::EVENT_BYTES_MAX / BODY_LEN_MAX < u16::MAX as usize);
 const _: () = assert!(HEADER_CHECKSUM_AT + 4 == HEADER_LEN);
 
-pub(crate) const KEY_LEN: usize = 10;
-
-/// The key of a block: the position of its first record, and which part of that record it is when one needs several.
+/// The key of a block: its number in the journal, from 1 without gaps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct BlockKey {
-    /// The first record's position.
-    pub position: Position,
-    /// 0, or the number of the part.
-    pub part: u16,
-}
+pub struct BlockKey(u64);
+
+pub(crate) const KEY_LEN: usize = 8;
 
 impl BlockKey {
-    /// The key of a block that begins with the record at `position`.
-    pub fn first(position: Position) -> Self {
-        BlockKey { position, part: 0 }
+    /// That of the first block.
+    pub const FIRST: BlockKey = BlockKey(1);
+
+    /// The key of the block with that number.
+    pub const fn new(number: u64) -> Self {
+        BlockKey(number)
     }
 
-    /// As stored: big-endian, so that keys sort like positions.
+    /// The number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The key of the block so many places behind.
+    #[must_use]
+    pub const fn plus(self, count: u64) -> Self {
+        BlockKey(self.0.saturating_add(count))
+    }
+
+    /// As stored: big-endian, so that keys sort like the numbers.
     pub fn to_bytes(self) -> [u8; KEY_LEN] {
-        let mut bytes = [0; KEY_LEN];
-        bytes[..8].copy_from_slice(&self.position.get().to_be_bytes());
-        bytes[8..].copy_from_slice(&self.part.to_be_bytes());
-        bytes
+        self.0.to_be_bytes()
     }
 
-    /// The key of those bytes, unless there are not ten of them.
+    /// The key of those bytes, unless there are not eight of them.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let bytes: &[u8; KEY_LEN] = bytes.try_into().ok()?;
-        let (position, part) = bytes.split_at(8);
-        Some(BlockKey {
-            position: Position::new(u64::from_be_bytes(position.try_into().ok()?)),
-            part: u16::from_be_bytes(part.try_into().ok()?),
-        })
+        bytes.try_into().ok().map(|bytes| BlockKey(u64::from_be_bytes(bytes)))
     }
 }
 
 /// What a block says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Header {
-    pub(crate) key: BlockKey,
+    /// The position of its first record.
+    pub(crate) position: Position,
+    /// 0, or the number of the part when the record has several.
+    pub(crate) part: u16,
     /// How many parts the record has; 1 for a block of whole records.
     pub(crate) parts: u16,
     /// How many records it holds; 1 for a part.
@@ -95,7 +99,7 @@ pub(crate) struct Header {
 impl Header {
     /// The position after the block's last record.
     pub(crate) fn next_position(&self) -> Position {
-        self.key.position.plus(self.records.into())
+        self.position.plus(self.records.into())
     }
 
     /// Whether it is the last block of its group.
@@ -111,7 +115,8 @@ impl Header {
         }
         let mut fields = Reader { rest: &checked[8..] };
         Some(Header {
-            key: BlockKey { position: Position::new(fields.u64()), part: fields.u16() },
+            position: Position::new(fields.u64()),
+            part: fields.u16(),
             parts: fields.u16(),
             records: fields.u32(),
             body_len: fields.u32(),
@@ -126,8 +131,8 @@ impl Header {
         out[0..4].copy_from_slice(&BLOCK_MAGIC);
         out[4] = BLOCK_VERSION;
         out[5..8].fill(0);
-        out[8..16].copy_from_slice(&self.key.position.get().to_le_bytes());
-        out[16..18].copy_from_slice(&self.key.part.to_le_bytes());
+        out[8..16].copy_from_slice(&self.position.get().to_le_bytes());
+        out[16..18].copy_from_slice(&self.part.to_le_bytes());
         out[18..20].copy_from_slice(&self.parts.to_le_bytes());
         out[20..24].copy_from_slice(&self.records.to_le_bytes());
         out[24..28].copy_from_slice(&self.body_len.to_le_bytes());
@@ -147,9 +152,9 @@ pub(crate) struct Block<'a> {
 }
 
 impl<'a> Block<'a> {
-    /// Reads the block stored under `key`.
-    pub(crate) fn parse(key: BlockKey, bytes: &'a [u8]) -> Result<Self, Damage> {
-        let damage = |problem: &str| Damage { position: key.position, problem: problem.into() };
+    /// Reads the block that should begin with the record at `position`. That it does is for the caller to check.
+    pub(crate) fn parse(position: Position, bytes: &'a [u8]) -> Result<Self, Damage> {
+        let damage = |problem: &str| Damage { position, problem: problem.into() };
         let Some((head, body)) = bytes.split_at_checked(HEADER_LEN) else {
             return Err(damage("the block is shorter than its header"));
         };
@@ -159,13 +164,10 @@ impl<'a> Block<'a> {
         if head[4] != BLOCK_VERSION {
             return Err(damage(&format!("the block has format version {}, known is {BLOCK_VERSION}", head[4])));
         }
-        if header.key != key {
-            return Err(damage(&format!("the block stored here is that of position {}", header.key.position)));
-        }
         if header.body_len as usize != body.len() {
             return Err(damage("the block is cut or has bytes after its end"));
         }
-        let one_part_of_one_record = header.records == 1 && header.key.part < header.parts;
+        let one_part_of_one_record = header.records == 1 && header.part < header.parts;
         let counts_are_sound = header.records > 0 && header.parts > 0 && header.block_in_group < header.blocks_in_group;
         if !counts_are_sound || (header.parts > 1 && !one_part_of_one_record) {
             return Err(damage("the block's header contradicts itself"));
@@ -375,6 +377,15 @@ fn new_block() -> Vec<u8> {
     block
 }
 
+/// The block that an event lies in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct InBlock {
+    /// The position of its first record.
+    pub(crate) first: Position,
+    /// How many blocks it really is: the parts of a record that is larger than one.
+    pub(crate) parts: u16,
+}
+
 /// Packs the events of one group into blocks and carries the chain along.
 pub(crate) struct GroupEncoder {
     blocks: Vec<(Header, Vec<u8>)>,
@@ -402,14 +413,14 @@ impl GroupEncoder {
         self.hash
     }
 
-    /// Adds one event and returns the position of the first record of the block it lies in.
+    /// Adds one event and says which block it lies in.
     pub(crate) fn push(
         &mut self,
         append: &Append,
         event: &NewEvent,
         sequence: Sequence,
         recorded_at_micros: i64,
-    ) -> Position {
+    ) -> InBlock {
         let len = frame_len(append, event);
         if self.open.len() + len > BLOCK_LEN_MAX {
             self.close_block();
@@ -418,22 +429,22 @@ impl GroupEncoder {
         let record_at = write_frame(&mut self.open, append, event, place);
         self.hash = self.hash.then(&self.open[record_at..]);
         self.next = self.next.plus(1);
-        let first = self.open_first;
+        let mut block = InBlock { first: self.open_first, parts: 1 };
         if self.open.len() > BLOCK_LEN_MAX {
-            self.close_oversized();
+            block.parts = self.close_oversized();
         }
-        first
+        block
     }
 
-    /// The finished blocks, in order, with their keys.
-    pub(crate) fn finish(mut self) -> Vec<(BlockKey, Vec<u8>)> {
+    /// The finished blocks, in order, the first with the key `first`.
+    pub(crate) fn finish(mut self, first: BlockKey) -> Vec<(BlockKey, Vec<u8>)> {
         self.close_block();
         let blocks_in_group = self.blocks.len() as u32;
         let finish = |(index, (mut header, mut bytes)): (usize, (Header, Vec<u8>))| {
             header.block_in_group = index as u32;
             header.blocks_in_group = blocks_in_group;
             header.write(&mut bytes[..HEADER_LEN]);
-            (header.key, bytes)
+            (first.plus(index as u64), bytes)
         };
         self.blocks.into_iter().enumerate().map(finish).collect()
     }
@@ -448,7 +459,7 @@ impl GroupEncoder {
     }
 
     /// Splits the one record of the open block, which is larger than a block, into parts.
-    fn close_oversized(&mut self) {
+    fn close_oversized(&mut self) -> u16 {
         let bytes = std::mem::replace(&mut self.open, new_block());
         let chunks = bytes[HEADER_LEN..].chunks(BODY_LEN_MAX);
         let parts = chunks.len() as u16;
@@ -459,6 +470,7 @@ impl GroupEncoder {
             self.blocks.push((header, part_bytes));
         }
         self.begin_block();
+        parts
     }
 
     fn begin_block(&mut self) {
@@ -468,7 +480,8 @@ impl GroupEncoder {
 
     fn header(&self, part: u16, parts: u16, bytes: &[u8]) -> Header {
         Header {
-            key: BlockKey { position: self.open_first, part },
+            position: self.open_first,
+            part,
             parts,
             records: (self.next.get() - self.open_first.get()) as u32,
             body_len: (bytes.len() - HEADER_LEN) as u32,
@@ -564,7 +577,7 @@ mod tests {
             encoder.push(append, event, append.expected.plus(number), 1_700_000_000_123_456);
         }
         let hash = encoder.hash();
-        (encoder.finish(), hash)
+        (encoder.finish(BlockKey::new(0x0203)), hash)
     }
 
     /// Changing any of these bytes makes every journal in the field unreadable: then a new format version is due.
@@ -572,7 +585,7 @@ mod tests {
     fn the_bytes_of_a_block_are_what_the_document_says() {
         let (blocks, hash) = encode(&append(&[b"one", b""]), 1000, Hash([0x11; 32]));
         let [(key, bytes)] = blocks.as_slice() else { panic!("one block, not {}", blocks.len()) };
-        assert_eq!(key.to_bytes(), [0, 0, 0, 0, 0, 0, 3, 0xE8, 0, 0]);
+        assert_eq!(key.to_bytes(), [0, 0, 0, 0, 0, 0, 2, 3]);
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, GOLDEN);
         assert_eq!(hash.to_string(), GOLDEN[2 * 68..2 * 100]);
@@ -647,23 +660,21 @@ mod tests {
             let mut seen = Vec::new();
             let mut body = Vec::new();
             for (index, (key, bytes)) in blocks.iter().enumerate() {
+                assert_eq!(key.get(), 0x0203 + index as u64, "{sizes:?}");
                 assert!(bytes.len() <= BLOCK_LEN_MAX, "{sizes:?}");
-                let block = Block::parse(*key, bytes).expect("its own bytes");
+                let block = Block::parse(Position::FIRST, bytes).expect("its own bytes");
                 assert_eq!(block.header.block_in_group as usize, index, "{sizes:?}");
                 assert_eq!(block.header.ends_group(), index + 1 == blocks.len(), "{sizes:?}");
                 body.extend_from_slice(block.body);
-                if block.header.key.part + 1 == block.header.parts {
-                    let frames = Frames::new(&body, key.position);
+                if block.header.part + 1 == block.header.parts {
+                    let frames = Frames::new(&body, block.header.position);
                     seen.extend(frames.map(|frame| frame.expect("its own bytes").1.payload.to_vec()));
                     body.clear();
                 }
             }
             assert_eq!(seen, payloads, "{sizes:?}");
             assert_eq!(
-                Block::parse(blocks.last().expect("some").0, &blocks.last().expect("some").1)
-                    .expect("its own")
-                    .header
-                    .hash_after,
+                Block::parse(Position::FIRST, &blocks.last().expect("some").1).expect("its own").header.hash_after,
                 hash
             );
         }
@@ -687,10 +698,8 @@ mod tests {
     }
 
     #[test]
-    fn keys_sort_like_positions() {
-        let keys: Vec<BlockKey> = [(0, 0), (1, 0), (1, 1), (1, 256), (2, 0), (255, 0), (256, 0), (u64::MAX, u16::MAX)]
-            .map(|(position, part)| BlockKey { position: Position::new(position), part })
-            .into();
+    fn keys_sort_like_their_numbers() {
+        let keys: Vec<BlockKey> = [0, 1, 2, 255, 256, 1 << 40, u64::MAX].map(BlockKey::new).into();
         assert!(keys.is_sorted_by(|a, b| a < b && a.to_bytes() < b.to_bytes()));
         for key in keys {
             assert_eq!(BlockKey::from_bytes(&key.to_bytes()), Some(key));

@@ -15,7 +15,7 @@ use crate::blocks::{Walk, read_block};
 use crate::chain::Hash;
 use crate::directory::{Directory, Head, HeadCheckpoint, Lock};
 use crate::error::{Damage, Error};
-use crate::format::Frames;
+use crate::format::{Frames, InBlock};
 use crate::index::{Index, Noted, StreamSummary};
 use crate::journal::{Journal, OnDurable, OnOutcome, OnRecord, Stat};
 use crate::position::{Position, Sequence};
@@ -228,7 +228,7 @@ impl Journal for LocalJournal {
         Stat {
             engine: self.shared.engine,
             events: durable.head.position.get(),
-            blocks: durable.blocks,
+            blocks: durable.index.blocks(),
             streams: durable.index.len() as u64,
             head: durable.head,
             bytes_on_disk: store.as_ref().map_or(0, |store| store.bytes()),
@@ -266,16 +266,16 @@ impl Drop for LocalJournal {
 /// Reads all blocks, checks them as far as one pass can without hashing every event, and builds the index.
 fn load(store: &dyn Store, checkpoint: Head) -> Result<Durable, Error> {
     let (mut index, mut walk) = index_of(store)?;
-    if let Some(keys) = walk.unfinished_group() {
+    if let Some((keys, position)) = walk.unfinished_group() {
         // What the checkpoint vouches for was acknowledged: then it is not a write cut short but damage, and stays as
         // it is for whoever looks into it.
-        if checkpoint.position >= keys[0].position {
+        if checkpoint.position >= position {
             let problem =
                 format!("the group ends here unfinished, but position {} was acknowledged", checkpoint.position);
             return Err(Damage { position: walk.next, problem }.into());
         }
         tracing::warn!(
-            position = %keys[0].position,
+            %position,
             "a write that a crash cut short lies at the end of the journal; nobody was told of it, it is dropped"
         );
         store.remove(keys)?;
@@ -284,7 +284,7 @@ fn load(store: &dyn Store, checkpoint: Head) -> Result<Durable, Error> {
     let position = Position::new(walk.next.get() - 1);
     let head = Head { position, hash: walk.hash.unwrap_or_default() };
     check_against(store, &index, head, checkpoint)?;
-    Ok(Durable { index, head, blocks: walk.blocks })
+    Ok(Durable { index, head })
 }
 
 fn index_of(store: &dyn Store) -> Result<(Index, Walk), Error> {
@@ -292,7 +292,8 @@ fn index_of(store: &dyn Store) -> Result<(Index, Walk), Error> {
     let mut walk = Walk::whole();
     walk.run(store, &mut |header, _, record| {
         let Record { position, sequence, id, epoch, .. } = *record;
-        index.note(header.key.position, record.stream, Noted { position, sequence, id, epoch })?;
+        let block = InBlock { first: header.position, parts: header.parts };
+        index.note(block, record.stream, Noted { position, sequence, id, epoch })?;
         Ok(ControlFlow::Continue(()))
     })?;
     Ok((index, walk))
@@ -311,8 +312,8 @@ fn check_against(store: &dyn Store, index: &Index, head: Head, checkpoint: Head)
     if checkpoint.position < head.position && checkpoint.position > Position::NONE {
         let first = index.block_holding(checkpoint.position);
         hash = read_block(store, first, |header, body| {
-            let count = checkpoint.position.get() - first.get() + 1;
-            let records = Frames::new(body, first).take(count as usize);
+            let count = checkpoint.position.get() - first.position.get() + 1;
+            let records = Frames::new(body, first.position).take(count as usize);
             records.into_iter().try_fold(header.hash_before, |hash, frame| frame.map(|(bytes, _)| hash.then(bytes)))
         })??;
     }

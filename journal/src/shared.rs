@@ -35,7 +35,6 @@ pub(crate) struct Shared {
 pub(crate) struct Durable {
     pub(crate) index: Index,
     pub(crate) head: Head,
-    pub(crate) blocks: u64,
 }
 
 impl Shared {
@@ -77,7 +76,7 @@ impl Shared {
         let mut at = Position::FIRST;
         for first in blocks {
             let flow = read_block(store.as_ref(), first, |header, body| -> Result<ControlFlow<()>, Damage> {
-                for frame in Frames::of_stream(body, header.key.position, stream) {
+                for frame in Frames::of_stream(body, header.position, stream) {
                     let (_, record) = frame?;
                     if record.sequence < next {
                         continue;
@@ -99,7 +98,7 @@ impl Shared {
             if flow.is_break() {
                 return Ok(());
             }
-            at = first;
+            at = first.position;
         }
         if next <= last {
             return Err(Damage { position: at, problem: format!("stream {stream} misses sequence {next}") }.into());

@@ -61,7 +61,7 @@ pub(crate) fn verify_store(
         let hash = head.hash.then(bytes);
         let ends_block = record.position.plus(1) == header.next_position();
         if ends_block && hash != header.hash_after {
-            let first = header.key.position;
+            let first = header.position;
             let problem = format!("the events {first} to {} do not have the hash of their block", record.position);
             head = block_end;
             return Err(Damage { position: first, problem });
@@ -229,7 +229,7 @@ fn locate(
     problem: &str,
     must_say: bool,
 ) -> Option<VerifyReport> {
-    let salvaged = Salvaged::open(&directory.store().join("db")).ok()?;
+    let salvaged = Salvaged::open(&directory.store()).ok()?;
     let mut report = verify_store(&salvaged, None, Some(checkpoint), expected, &mut |_| {}).ok()?;
     let because = if problem.is_empty() { String::new() } else { format!(" ({problem})") };
     if let Some(damage) = &mut report.damage {

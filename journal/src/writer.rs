@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::directory::Head;
 use crate::error::Error;
-use crate::format::GroupEncoder;
+use crate::format::{GroupEncoder, InBlock};
 use crate::index::Noted;
 use crate::journal::{OnDurable, OnOutcome};
 
@@ -104,7 +104,7 @@ struct Group {
     /// Streams that this group touches.
     staged: HashMap<StreamId, Staged>,
     /// For the index, once the group is durable.
-    placed: Vec<(Position, StreamId, Noted)>,
+    placed: Vec<(InBlock, StreamId, Noted)>,
 }
 
 /// A stream as a group leaves it.
@@ -289,8 +289,7 @@ impl Group {
             return refuse(answers, &cause);
         }
         if !placed.is_empty() {
-            let blocks = encoder.finish();
-            let blocks_len = blocks.len() as u64;
+            let blocks = encoder.finish(shared.durable().index.next_key());
             let committed = catch_unwind(AssertUnwindSafe(|| store.commit(blocks)))
                 .unwrap_or_else(|_| Err(Error::io("committing", std::io::Error::other("the store panicked"))));
             if let Err(error) = committed {
@@ -302,7 +301,6 @@ impl Group {
                 noted.expect("staging gave the stream's next sequence");
             }
             durable.head = head;
-            durable.blocks += blocks_len;
             drop(durable);
             if let Some(checkpoint) = &shared.checkpoint
                 && let Err(error) = checkpoint.write(head)

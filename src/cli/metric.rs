@@ -28,12 +28,19 @@ pub(super) struct Args {
     /// response_time, distance, sla_compliance or dispatch_count.
     #[arg(long)]
     metric: String,
-    /// 1m, 5m, 15m, 1h, 6h, 1d or all.
-    #[arg(long)]
-    window: String,
     /// sum, count, avg, p50, p90, p95, p99, min or max.
     #[arg(long)]
     agg: String,
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Which dispatches, in which windows, as known when.
+#[derive(Debug, clap::Args)]
+pub(super) struct Which {
+    /// 1m, 5m, 15m, 1h, 6h, 1d or all.
+    #[arg(long)]
+    window: String,
     /// Only dispatches with this region, severity or unit_type. May be repeated; all must match.
     #[arg(long, value_name = "k=v")]
     dim: Vec<String>,
@@ -55,32 +62,53 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<ExitCode, Failure> {
-    let org = args.org.parse()?;
-    let mut dimensions = Dimensions::any();
-    for pair in &args.dim {
-        let (name, value) =
-            pair.split_once('=').ok_or_else(|| Invalid::new("dim", pair, "name=value, such as region=B04"))?;
-        dimensions = dimensions.with(name, value)?;
-    }
-    let question = GetMetric {
-        metric: args.metric.parse()?,
-        window: args.window.parse()?,
-        aggregation: args.agg.parse()?,
-        dimensions,
-        start: time::parse_optional("start", args.start.as_deref())?,
-        end: time::parse_optional("end", args.end.as_deref())?,
-        as_of: time::parse_optional("as_of", args.as_of.as_deref())?,
-        include_empty: args.include_empty,
-    };
-    let aggregator = place.open_to_ask()?.dispatch_aggregator();
-    let working = Progress::waiting("replaying");
-    let answer = match args.at_position {
-        None => block_on(aggregator.get_metric(&org, question))?,
-        Some(position) => block_on(aggregator.get_metric_at(&org, Position::new(position), question))?,
-    };
-    drop(working);
+    let answer = args.which.ask(&args.org, &[&args.metric], &[&args.agg], place)?;
     output.document(&answer, |answer| metrics_table(answer))?;
     Ok(ExitCode::SUCCESS)
+}
+
+impl Which {
+    /// Asks for every metric in every aggregation, one answer after the other.
+    pub(super) fn ask(
+        &self,
+        org: &str,
+        metrics: &[&String],
+        aggregations: &[&String],
+        place: &Place,
+    ) -> Result<Vec<AggregatedMetric>, Failure> {
+        let org = org.parse()?;
+        let mut dimensions = Dimensions::any();
+        for pair in &self.dim {
+            let (name, value) =
+                pair.split_once('=').ok_or_else(|| Invalid::new("dim", pair, "name=value, such as region=B04"))?;
+            dimensions = dimensions.with(name, value)?;
+        }
+        let mut questions = Vec::new();
+        for metric in metrics {
+            for aggregation in aggregations {
+                questions.push(GetMetric {
+                    metric: metric.parse()?,
+                    window: self.window.parse()?,
+                    aggregation: aggregation.parse()?,
+                    dimensions: dimensions.clone(),
+                    start: time::parse_optional("start", self.start.as_deref())?,
+                    end: time::parse_optional("end", self.end.as_deref())?,
+                    as_of: time::parse_optional("as_of", self.as_of.as_deref())?,
+                    include_empty: self.include_empty,
+                });
+            }
+        }
+        let aggregator = place.open_to_ask()?.dispatch_aggregator();
+        let _working = Progress::waiting("replaying");
+        let mut answers = Vec::new();
+        for question in questions {
+            answers.extend(match self.at_position {
+                None => block_on(aggregator.get_metric(&org, question))?,
+                Some(position) => block_on(aggregator.get_metric_at(&org, Position::new(position), question))?,
+            });
+        }
+        Ok(answers)
+    }
 }
 
 /// Metrics for people, one a row.

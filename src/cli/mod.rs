@@ -3,10 +3,12 @@
 mod acting;
 mod alert;
 mod audit;
+mod compliance;
 mod contracts;
 mod demo;
 mod escalation_policy;
 mod escalations;
+mod export;
 mod failure;
 mod incident;
 mod incident_import;
@@ -21,8 +23,10 @@ mod progress;
 mod regions;
 mod rule;
 mod snapshot;
+mod standards;
 mod suppress;
 mod time;
+mod utilisation;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -92,6 +96,18 @@ enum Command {
     /// What is to be told, what was, and what could not be.
     #[command(subcommand, after_help = "Example:\n  ionveil notifications list --org sffd --pending")]
     Notifications(notifications::Command),
+    /// How an org's responses compare with a published standard.
+    Compliance(compliance::Args),
+    /// The share of their hours that an org's units spend on calls.
+    Utilisation(utilisation::Args),
+    /// The response standards that `compliance` knows.
+    Standards(standards::Args),
+    /// Metrics and snapshots in the forms of other tools: CSV, JSON Lines, Parquet, OpenMetrics.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  ionveil export metrics --org sffd --metric response_time --window 1h --agg p90 --start -7d --format csv"
+    )]
+    Export(export::Command),
     /// Look at the journal, read it, verify it.
     #[command(subcommand, after_help = "Example:\n  ionveil journal verify && ionveil --json journal stat")]
     Journal(journal::Command),
@@ -140,6 +156,10 @@ fn run(command: Command, place: &place::Place, output: &mut Output) -> Result<Ex
         Command::EscalationPolicy(command) => escalation_policy::run(&command, place, output),
         Command::Escalations(command) => escalations::run(&command, place, output),
         Command::Notifications(command) => notifications::run(&command, place, output),
+        Command::Compliance(args) => compliance::run(&args, place, output),
+        Command::Utilisation(args) => utilisation::run(&args, place, output),
+        Command::Standards(standards::Args {}) => standards::run(output),
+        Command::Export(command) => export::run(&command, place, output),
         Command::Journal(command) => journal::run(&command, place, output),
         Command::Audit(args) => audit::run(&args, place, output),
         Command::Contracts(contracts::Args {}) => contracts::run(output),

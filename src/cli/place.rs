@@ -21,7 +21,7 @@ impl Place {
     /// Opens for a command that changes something; makes the directory when there is none.
     pub(super) fn open(&self) -> Result<IonVeil, Failure> {
         let _working = Progress::waiting("opening the journal");
-        Ok(IonVeil::open(Config::at(&self.data))?.acting_as(PRINCIPAL)?)
+        Ok(IonVeil::open(Config::at(&self.data).without_background())?.acting_as(PRINCIPAL)?)
     }
 
     /// Opens for a command that changes only what is there: where there is no journal nothing is created.
@@ -39,10 +39,10 @@ impl Place {
     /// Opens for a command that only asks. Where there is no journal nothing is known, and nothing is created.
     pub(super) fn open_to_ask(&self) -> Result<IonVeil, Failure> {
         let _working = Progress::waiting("opening the journal");
-        match IonVeil::open(Config::at(&self.data).existing()) {
+        match IonVeil::open(Config::at(&self.data).existing().without_background()) {
             Err(error) if error.kind() == Kind::NotFound => {
                 eprintln!("note: there is no journal in {}, so nothing is known", self.data.display());
-                Ok(IonVeil::open(Config::in_memory())?)
+                Ok(IonVeil::open(Config::in_memory().without_background())?)
             }
             opened => Ok(opened?),
         }

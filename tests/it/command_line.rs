@@ -307,12 +307,18 @@ fn completions_are_a_script_for_each_shell() {
 #[test]
 fn every_help_has_an_example() {
     let home = Home::new();
-    let commands: [&[&str]; 13] = [
+    let commands: [&[&str]; 19] = [
         &["demo"],
         &["ingest"],
         &["metric"],
         &["snapshot"],
         &["regions"],
+        &["compliance"],
+        &["utilisation"],
+        &["standards"],
+        &["export"],
+        &["export", "metrics"],
+        &["export", "openmetrics"],
         &["audit"],
         &["completions"],
         &["journal", "stat"],

@@ -7,6 +7,8 @@ mod alerts;
 mod command_line;
 mod damage;
 mod embedding;
+mod export;
+mod field;
 mod ingest_input;
 mod real_data;
 mod restart;

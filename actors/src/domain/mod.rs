@@ -11,6 +11,7 @@ mod severity;
 mod sla;
 mod statistics;
 mod timestamp;
+mod wilson;
 mod window;
 
 pub use channel::Channel;
@@ -22,4 +23,5 @@ pub use severity::Severity;
 pub use sla::{IncidentTimes, Sla, SlaStatus};
 pub use statistics::{mean, moving_average, percentile_rank, percentile_sorted, sample_stddev};
 pub use timestamp::{MICROS_PER_HOUR, MICROS_PER_MINUTE, Timestamp};
+pub use wilson::wilson_interval;
 pub use window::TimeWindow;

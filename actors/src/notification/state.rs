@@ -87,7 +87,7 @@ pub struct Notification {
 
 /// The key of a message.
 pub(super) fn idempotency_key(alert_id: Uuid, kind: Kind, level: u8, cycle: u32, channel: Channel) -> String {
-    format!("{alert_id}:{kind}:{level}:{cycle}:{channel}")
+    format!("{alert_id}/{kind}/{level}/{cycle}/{channel}")
 }
 
 /// The id of the message of that key.

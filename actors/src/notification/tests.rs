@@ -141,8 +141,8 @@ fn each_event_of_an_alert_queues_one_message_per_channel_under_its_own_key() {
     assert_eq!(life.hear(escalated(2, 2, &[Sms], None)), 1, "another cycle is another message");
     let keys: Vec<String> = life.list(GetNotifications::default()).into_iter().map(|it| it.idempotency_key).collect();
     let expected =
-        ["raised:1:1:email", "raised:1:1:sms", "escalated:2:1:sms", "escalated:1:2:email", "escalated:2:2:sms"];
-    assert_eq!(keys, expected.map(|key| format!("{ALERT}:{key}")));
+        ["raised/1/1/email", "raised/1/1/sms", "escalated/2/1/sms", "escalated/1/2/email", "escalated/2/2/sms"];
+    assert_eq!(keys, expected.map(|key| format!("{ALERT}/{key}")));
     let first = json!(life.find(Email, Kind::Raised));
     assert_eq!(
         first,

@@ -61,8 +61,9 @@ fn what_is_pending_is_handed_out_again_after_a_restart() {
     assert_eq!(wait(world.schedule("a", DUE)), Ok(1));
     assert_eq!(wait(world.reminders.run_due(instant(DUE))), Ok(vec!["a".to_owned()]));
     assert!(ids(&world).is_empty(), "without background work nothing is performed");
-    let world = world.reopened().with_background();
+    let world = world.reopened();
     world.outside.0.lock().expect("no panic while it is held").failing = usize::MAX;
+    let world = world.with_background();
     until("handed out", || ids(&world).len() == 1);
     let world = world.reopened().with_background();
     until("handed out again", || ids(&world).len() == 1);

@@ -27,7 +27,7 @@ static SOUND: LazyLock<Blocks> = LazyLock::new(|| {
     store.blocks()
 });
 
-/// Blocks one after the other, each with its length in front, under the keys that they name themselves.
+/// Blocks one after the other, each with its length in front.
 fn any_blocks(mut rest: &[u8]) -> Blocks {
     let mut blocks = Blocks::new();
     while let Some((len, after)) = rest.split_first_chunk::<2>() {
@@ -38,11 +38,10 @@ fn any_blocks(mut rest: &[u8]) -> Blocks {
     blocks
 }
 
-/// Under the key that it names itself.
+/// Behind the others.
 fn put(blocks: &mut Blocks, block: Vec<u8>) {
-    let position = block.get(8..16).and_then(|at| at.try_into().ok()).map_or(1, u64::from_le_bytes);
-    let part = block.get(16..18).and_then(|at| at.try_into().ok()).map_or(0, u16::from_le_bytes);
-    blocks.insert(BlockKey { position: Position::new(position), part }, block);
+    let last = blocks.keys().last().copied().unwrap_or(BlockKey::new(0));
+    blocks.insert(last.plus(1), block);
 }
 
 /// Changes of single bytes with the checksums made to fit, cuts, and lost and moved blocks.
@@ -62,7 +61,7 @@ fn changed(mut blocks: Blocks, mut rest: &[u8]) -> Blocks {
             }
         }
         if action % 5 > 0 {
-            let key = if action % 5 == 4 { BlockKey { part: key.part.wrapping_add(1), ..key } } else { key };
+            let key = if action % 5 == 4 { key.plus(1) } else { key };
             blocks.insert(key, with_checksums(block));
         }
         rest = after;

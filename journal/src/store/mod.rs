@@ -3,12 +3,13 @@
 //! Everything that makes a journal of it (positions, the chain, groups, streams) is done above, once for all stores.
 
 mod memory;
+pub(crate) mod redo;
 mod sled;
 
 use std::ops::ControlFlow;
 
 pub use self::memory::MemoryStore;
-pub(crate) use self::sled::{Guards, SledStore, sync_dir};
+pub(crate) use self::sled::{Guards, REDO_FILE, SledStore, sync_dir};
 use crate::error::Error;
 pub use crate::format::BlockKey;
 
@@ -21,15 +22,18 @@ pub enum SideChange {
     Remove(Vec<u8>),
 }
 
-/// An ordered map of blocks with atomic, durable commits.
+/// An ordered map of blocks with durable commits.
+///
+/// Damage that a store meets while reading has the position 0: it does not know which events a block holds.
 pub trait Store: Send + Sync + 'static {
     /// What the engine is called in `journal stat`.
     fn name(&self) -> &'static str;
 
-    /// Stores blocks under new keys, all or none, and returns only when they are on stable storage.
+    /// Stores blocks under the next keys, in order, and returns only when they are on stable storage. A crash before may
+    /// leave all of them, the first few, or none.
     ///
     /// # Errors
-    /// When a write or a sync fails. The blocks may be stored or not; the caller must not use the store any more.
+    /// When a write or a sync fails. What is left then is as after a crash; the caller must not use the store any more.
     fn commit(&self, blocks: Vec<(BlockKey, Vec<u8>)>) -> Result<(), Error>;
 
     /// Hands the block under `key` to `visit`; false when there is none.

@@ -1,7 +1,10 @@
 //! Blocks in sled 0.34.7, with the guards without which it loses acknowledged data (`docs/journal-format.md`, I-3).
 //!
-//! - sled's own `flush` hands data to the kernel but not to the device: every commit ends with `fdatasync` of a
-//!   descriptor of ours on sled's file. Its background flusher is off.
+//! - sled's own `flush` hands data to the kernel but not to the device: it is followed by `fdatasync` of a descriptor of
+//!   ours on sled's file. Its background flusher is off.
+//! - A small commit is durable in the redo log (`redo.rs`) before sled has it; sled is made durable once for many of them,
+//!   and whenever a large commit comes. Between two such checkpoints it gets less than a segment: then what it recovers
+//!   after a power cut has no holes.
 //! - A leaf above a quarter of a segment would go to a blob file that is never synced: segments are large and blocks small.
 //! - sled panics on damaged files: every call that can meet damage contains the panic and returns it as an error.
 //! - What a killed process has written but not synced is synced before it is read: it would be shown as durable, and
@@ -12,8 +15,11 @@ use std::fs::{self, File, OpenOptions};
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::redo::{COMMIT_LEN_MAX, Keyed, RedoLog};
 use super::{BlockKey, SideChange, Store};
 use crate::error::{Damage, Error};
 use crate::format::SLED_SEGMENT_LEN;
@@ -22,7 +28,16 @@ use crate::position::Position;
 /// The tree of what can be made anew; blocks are in the default tree.
 const SIDE_TREE: &str = "side";
 /// sled's cache of pages. Its default of 1 GiB grows with the data.
-const CACHE_BYTES: u64 = 64 << 20;
+const CACHE_BYTES: u64 = 16 << 20;
+/// With 64 accesses in each of 256 parts outstanding, sled's cache is larger by 16,384 times this.
+const BYTES_PER_TOUCH: usize = 2 << 10;
+/// The file of the latest small commits, beside sled's.
+pub(crate) const REDO_FILE: &str = "redo";
+/// Most bytes that sled is given before it is made durable: with what is in the redo log well below a segment.
+const UNSYNCED_MAX: usize = 2 << 20;
+/// How many keys there are at least behind the one that gets its block next, and how many more are made at a time.
+const KEYS_AHEAD_MIN: u64 = 32;
+const KEYS_AHEAD: u64 = 256;
 
 pub(crate) struct SledStore {
     /// Taken out when it is closed, since sled may panic there as well.
@@ -31,6 +46,20 @@ pub(crate) struct SledStore {
     log: File,
     dir: PathBuf,
     guards: Guards,
+    writing: Mutex<Writing>,
+}
+
+/// What a commit changes besides the database.
+struct Writing {
+    redo: RedoLog,
+    /// Bytes that sled was given since it was made durable.
+    unsynced: usize,
+    /// The last key that there is, with a block or without.
+    last_key: BlockKey,
+    /// Makes sled durable with all that is in the half of the redo log that is not being written.
+    checkpoint: Option<JoinHandle<Result<(), Error>>>,
+    /// Something went wrong: what the redo log holds may be all there is of it.
+    has_failed: bool,
 }
 
 /// Which guards are on. All of them, except in the test that shows what they are for.
@@ -62,14 +91,33 @@ impl SledStore {
             .segment_size(SLED_SEGMENT_LEN)
             .cache_capacity(CACHE_BYTES)
             .flush_every_ms(None);
+        // It is made before sled's log: a store that has one has both.
+        let redo_path = dir.join(REDO_FILE);
+        if log_path.exists() && !redo_path.exists() {
+            return Err(Error::Unreadable { path: dir.to_owned(), problem: format!("{REDO_FILE} is missing") });
+        }
+        let (redo, latest) = fs::create_dir_all(dir)
+            .and_then(|()| RedoLog::open(&redo_path))
+            .map_err(|error| Error::io(format!("reading {}", redo_path.display()), error))?;
         let db = open_db(&config, dir)?;
         let log = OpenOptions::new()
             .read(true)
             .write(true)
             .open(&log_path)
             .map_err(|error| Error::io(format!("opening {}", log_path.display()), error))?;
-        let store = SledStore { db: Some(db), log, dir: dir.to_owned(), guards };
+        let last_key = contained(|| db.last()).map_err(|panic| damaged(&panic))?;
+        let last_key = last_key.map_err(|error| damaged(&error.to_string()))?;
+        let last_key = last_key.and_then(|(key, _)| BlockKey::from_bytes(&key)).unwrap_or(BlockKey::new(0));
+        let writing = Mutex::new(Writing { redo, unsynced: 0, last_key, checkpoint: None, has_failed: false });
+        let store = SledStore { db: Some(db), log, dir: dir.to_owned(), guards, writing };
         store.sync_files().map_err(|error| Error::io("syncing the journal's files", error))?;
+        if !latest.is_empty() {
+            store.write(|writing| {
+                store.insert(latest, writing)?;
+                store.checkpoint(writing)?;
+                writing.redo.clear().map_err(|error| Error::io("writing the redo log", error))
+            })?;
+        }
         Ok(store)
     }
 
@@ -92,13 +140,104 @@ impl SledStore {
         self.db.as_ref().expect("the database is taken out only when the store is dropped")
     }
 
-    fn sync(&self) -> Result<(), Error> {
-        self.db().flush().map_err(|error| write_failed(&error))?;
-        if self.guards.fdatasync {
-            self.log.sync_data().map_err(|error| Error::io("syncing the journal", error))?;
+    /// Looks at a key again and again, once for each so many bytes of its block.
+    ///
+    /// sled's cache has 256 parts, and a part forgets pages only when 64 accesses to it have come together. Whoever reads
+    /// every page once would fill the memory before that.
+    fn touch(&self, key: BlockKey, len: usize) -> sled::Result<()> {
+        for _ in 0..len / BYTES_PER_TOUCH {
+            self.db().contains_key(key.to_bytes())?;
         }
         Ok(())
     }
+
+    fn writing(&self) -> MutexGuard<'_, Writing> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does one piece of writing. When it fails, or sled panics, the redo log stays as it is from then on.
+    fn write(&self, work: impl FnOnce(&mut Writing) -> Result<(), Error>) -> Result<(), Error> {
+        let writing = &mut *self.writing();
+        let done = contained(|| work(writing))
+            .unwrap_or_else(|panic| Err(Error::io("writing to sled", std::io::Error::other(panic))));
+        writing.has_failed |= done.is_err();
+        done
+    }
+
+    /// Gives sled blocks, in order: of those that it has when it recovers from a crash there are none without the ones
+    /// before.
+    fn insert(&self, blocks: Vec<Keyed>, writing: &mut Writing) -> Result<(), Error> {
+        for (key, bytes) in blocks {
+            if writing.unsynced + bytes.len() > UNSYNCED_MAX {
+                self.checkpoint(writing)?;
+            }
+            writing.unsynced += bytes.len();
+            self.make_keys(key.plus(KEYS_AHEAD_MIN), writing)?;
+            self.db().insert(key.to_bytes(), bytes).map_err(|error| write_failed(&error))?;
+        }
+        Ok(())
+    }
+
+    /// Makes keys without blocks, up to `needed` and some more.
+    ///
+    /// sled writes a leaf of its tree anew when it is split, and when it was changed ten times since. Leaves of empty values
+    /// are split while that costs nothing, and are left with nine keys. Nine blocks are nine changes: each is written once.
+    fn make_keys(&self, needed: BlockKey, writing: &mut Writing) -> Result<(), Error> {
+        if needed <= writing.last_key {
+            return Ok(());
+        }
+        let end = needed.plus(KEYS_AHEAD);
+        while writing.last_key < end {
+            let key = writing.last_key.plus(1);
+            self.db().insert(key.to_bytes(), &[]).map_err(|error| write_failed(&error))?;
+            writing.last_key = key;
+        }
+        Ok(())
+    }
+
+    /// Makes everything durable that sled was given. The redo log goes on where it is: the commit that this happens in may
+    /// have an entry there, and blocks that sled gets later.
+    fn checkpoint(&self, writing: &mut Writing) -> Result<(), Error> {
+        writing.finish_checkpoint()?;
+        make_durable(self.db(), &self.log, self.guards)?;
+        writing.unsynced = 0;
+        Ok(())
+    }
+
+    /// Goes on in the other half of the redo log, once sled is durable with what is in there, and begins to make it so with
+    /// what is in this one.
+    fn turn_redo_log(&self, writing: &mut Writing) -> Result<(), Error> {
+        writing.finish_checkpoint()?;
+        let (db, guards) = (self.db().clone(), self.guards);
+        let log = self.log.try_clone().map_err(|error| Error::io("syncing the journal", error))?;
+        let work = move || {
+            contained(|| make_durable(&db, &log, guards))
+                .unwrap_or_else(|panic| Err(Error::io("writing to sled", std::io::Error::other(panic))))
+        };
+        let thread = std::thread::Builder::new().name("ionveil-checkpoint".into()).spawn(work);
+        writing.checkpoint = Some(thread.map_err(|error| Error::io("starting a checkpoint", error))?);
+        writing.unsynced = 0;
+        writing.redo.turn();
+        Ok(())
+    }
+}
+
+impl Writing {
+    /// Waits for the checkpoint that is under way, if there is one.
+    fn finish_checkpoint(&mut self) -> Result<(), Error> {
+        let Some(thread) = self.checkpoint.take() else { return Ok(()) };
+        thread
+            .join()
+            .unwrap_or_else(|_| Err(Error::io("writing to sled", std::io::Error::other("a checkpoint panicked"))))
+    }
+}
+
+fn make_durable(db: &sled::Db, log: &File, guards: Guards) -> Result<(), Error> {
+    db.flush().map_err(|error| write_failed(&error))?;
+    if guards.fdatasync {
+        log.sync_data().map_err(|error| Error::io("syncing the journal", error))?;
+    }
+    Ok(())
 }
 
 /// How long sled's lock may be held by what is left of an earlier instance.
@@ -135,47 +274,49 @@ impl Store for SledStore {
         "sled"
     }
 
-    fn commit(&self, blocks: Vec<(BlockKey, Vec<u8>)>) -> Result<(), Error> {
-        contained(|| {
-            // A batch costs a second write of sled's log, so a single block does without.
-            if blocks.len() == 1 {
-                for (key, bytes) in blocks {
-                    self.db().insert(key.to_bytes(), bytes).map_err(|error| write_failed(&error))?;
-                }
-            } else {
-                let mut batch = sled::Batch::default();
-                for (key, bytes) in blocks {
-                    batch.insert(&key.to_bytes(), bytes);
-                }
-                self.db().apply_batch(batch).map_err(|error| write_failed(&error))?;
+    fn commit(&self, blocks: Vec<Keyed>) -> Result<(), Error> {
+        let len: usize = blocks.iter().map(|(_, bytes)| bytes.len()).sum();
+        self.write(|writing| {
+            if !self.guards.fdatasync || len > COMMIT_LEN_MAX {
+                self.insert(blocks, writing)?;
+                return self.checkpoint(writing);
             }
-            self.sync()
+            let append = |writing: &mut Writing| {
+                writing.redo.append(&blocks).map_err(|error| Error::io("writing the redo log", error))
+            };
+            if !append(writing)? {
+                self.turn_redo_log(writing)?;
+                assert!(append(writing)?, "an empty half has room for the largest commit");
+            }
+            self.insert(blocks, writing)
         })
-        .unwrap_or_else(|panic| Err(Error::io("writing to sled", std::io::Error::other(panic))))
     }
 
     fn read(&self, key: BlockKey, visit: &mut dyn FnMut(&[u8])) -> Result<bool, Error> {
-        let found = contained(|| self.db().get(key.to_bytes())).map_err(|panic| damaged(key, panic))?;
-        match found.map_err(|error| damaged(key, error.to_string()))? {
-            Some(bytes) => {
-                visit(&bytes);
-                Ok(true)
-            }
-            None => Ok(false),
-        }
+        let found = contained(|| self.db().get(key.to_bytes())).map_err(|panic| damaged(&panic))?;
+        let found = found.map_err(|error| damaged(&error.to_string()))?.filter(|bytes| !bytes.is_empty());
+        Ok(found.map(|bytes| visit(&bytes)).is_some())
     }
 
     fn scan(&self, from: BlockKey, visit: &mut dyn FnMut(BlockKey, &[u8]) -> ControlFlow<()>) -> Result<(), Error> {
-        let mut last = from;
         let mut items = self.db().range(from.to_bytes()..);
+        let mut scanned = 0;
         loop {
-            let item = contained(|| items.next()).map_err(|panic| damaged(last, panic))?;
+            let item = contained(|| items.next()).map_err(|panic| damaged(&panic))?;
             let Some(item) = item else { return Ok(()) };
-            let (key, bytes) = item.map_err(|error| damaged(last, error.to_string()))?;
+            let (key, bytes) = item.map_err(|error| damaged(&error.to_string()))?;
             let Some(key) = BlockKey::from_bytes(&key) else {
-                return Err(damaged(last, "a key that is not one of a block follows".into()));
+                return Err(damaged("a key that is not one of a block follows"));
             };
-            last = key;
+            if bytes.is_empty() {
+                continue;
+            }
+            scanned += bytes.len();
+            if scanned > CACHE_BYTES as usize {
+                contained(|| self.touch(key, bytes.len()))
+                    .map_err(|panic| damaged(&panic))?
+                    .map_err(|error| damaged(&error.to_string()))?;
+            }
             if visit(key, &bytes).is_break() {
                 return Ok(());
             }
@@ -183,28 +324,35 @@ impl Store for SledStore {
     }
 
     fn remove(&self, keys: &[BlockKey]) -> Result<(), Error> {
-        let mut batch = sled::Batch::default();
-        for key in keys {
-            batch.remove(&key.to_bytes());
-        }
-        contained(|| {
-            self.db().apply_batch(batch).map_err(|error| write_failed(&error))?;
-            self.sync()
+        self.write(|writing| {
+            for key in keys {
+                self.db().insert(key.to_bytes(), &[]).map_err(|error| write_failed(&error))?;
+            }
+            self.checkpoint(writing)?;
+            writing.redo.clear().map_err(|error| Error::io("writing the redo log", error))
         })
-        .unwrap_or_else(|panic| Err(Error::io("writing to sled", std::io::Error::other(panic))))
     }
 
     fn change_side(&self, changes: Vec<SideChange>) -> Result<(), Error> {
         let mut batch = sled::Batch::default();
+        let mut len = 0;
         for change in changes {
             match change {
-                SideChange::Put(key, value) => batch.insert(key, value),
+                SideChange::Put(key, value) => {
+                    len += value.len();
+                    batch.insert(key, value);
+                }
                 SideChange::Remove(key) => batch.remove(key),
             }
         }
-        contained(|| self.db().open_tree(SIDE_TREE).and_then(|side| side.apply_batch(batch)))
-            .unwrap_or_else(|panic| Err(sled::Error::Io(std::io::Error::other(panic))))
-            .map_err(|error| write_failed(&error))
+        self.write(|writing| {
+            self.db()
+                .open_tree(SIDE_TREE)
+                .and_then(|side| side.apply_batch(batch))
+                .map_err(|error| write_failed(&error))?;
+            writing.unsynced += len;
+            if writing.unsynced > UNSYNCED_MAX { self.checkpoint(writing) } else { Ok(()) }
+        })
     }
 
     fn scan_side(&self, prefix: &[u8], visit: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), Error> {
@@ -226,6 +374,18 @@ impl Store for SledStore {
 
 impl Drop for SledStore {
     fn drop(&mut self) {
+        if self.writing().has_failed {
+            // Whatever it says: the redo log stays. But nobody uses sled any more when this returns.
+            let _ = self.writing().finish_checkpoint();
+        } else {
+            let closed = self.write(|writing| {
+                self.checkpoint(writing)?;
+                writing.redo.clear().map_err(|error| Error::io("writing the redo log", error))
+            });
+            if let Err(error) = closed {
+                tracing::warn!(%error, "sled could not be made durable while closing; the next start does it");
+            }
+        }
         let db = self.db.take();
         if let Err(panic) = contained(move || drop(db)) {
             tracing::warn!(panic, "sled panicked while closing; everything acknowledged was synced before");
@@ -246,9 +406,9 @@ fn write_failed(error: &sled::Error) -> Error {
     Error::io("writing to sled", std::io::Error::other(error.to_string()))
 }
 
-fn damaged(key: BlockKey, problem: String) -> Error {
-    let position = key.position.max(Position::FIRST);
-    Error::Corrupt(Damage { position, problem: format!("the block cannot be read from the store ({problem})") })
+fn damaged(problem: &str) -> Error {
+    let problem = format!("the block cannot be read from the store ({problem})");
+    Error::Corrupt(Damage { position: Position::NONE, problem })
 }
 
 /// Makes the entries of a directory durable.

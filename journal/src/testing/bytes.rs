@@ -1,17 +1,17 @@
 //! The readers of stored bytes, for fuzzing: whatever the bytes are, they give a value or an error.
 
 use crate::error::Damage;
-use crate::format::{Block, BlockKey, Frames};
+use crate::format::{Block, Frames};
 use crate::position::Position;
 
-/// Reads bytes as the block stored under `key` and, if it is one of whole records, every record in it. Returns how many
+/// Reads bytes as the block that begins at `position` and, if it is one of whole records, every record in it. Returns how many
 /// records were read.
 ///
 /// # Errors
 /// When the bytes are no such block, or a record in it is damaged.
-pub fn read_block(key: BlockKey, bytes: &[u8]) -> Result<usize, Damage> {
-    let Block { header, body } = Block::parse(key, bytes)?;
-    if header.parts > 1 { Ok(0) } else { read_records(key.position, body) }
+pub fn read_block(position: Position, bytes: &[u8]) -> Result<usize, Damage> {
+    let Block { header, body } = Block::parse(position, bytes)?;
+    if header.parts > 1 { Ok(0) } else { read_records(header.position, body) }
 }
 
 /// Reads bytes as records with their lengths and checksums, the first at `position`. Returns how many there are.

@@ -75,7 +75,7 @@ fn one_journal_is_held_by_one() {
 #[test]
 fn sled_never_writes_a_blob_file() {
     // It never syncs them (I-3). Leaves full of the largest blocks are the worst case.
-    const LARGEST_IN_ONE_BLOCK: usize = 48_950;
+    const LARGEST_IN_ONE_BLOCK: usize = 16_180;
     let dir = tempfile::tempdir().expect("a directory");
     let journal = LocalJournal::open(dir.path()).expect("opens");
     let append = |stream, expected, number, len| {
@@ -86,7 +86,7 @@ fn sled_never_writes_a_blob_file() {
         append("dispatch/a", number, number, LARGEST_IN_ONE_BLOCK);
     }
     append("dispatch/b", 0, 1_000, 12 << 20);
-    let blocks_of_singles = journal.stat().blocks - (12 << 20) / 49_048 - 1;
+    let blocks_of_singles = journal.stat().blocks - (12 << 20) / 16_280 - 1;
     assert_eq!(blocks_of_singles, 150, "each event is one block, as large as there are");
     drop(journal);
     drop(LocalJournal::open(dir.path()).expect("opens"));

@@ -207,7 +207,9 @@ fn settings_that_a_killed_first_start_left_half_written_are_written_anew() {
 #[test]
 fn a_first_start_that_is_killed_can_be_repeated() {
     // From the first file to the last: whatever was there when the process died, the next start copes with it.
-    for file in ["lock", "sled", "head", "journal.toml.new", "journal.toml", "sled/conf", "sled/db", "sled/blobs"] {
+    for file in
+        ["lock", "sled", "head", "journal.toml.new", "journal.toml", "sled/redo", "sled/conf", "sled/db", "sled/blobs"]
+    {
         let place = tempfile::tempdir().expect("a directory");
         let (dir, acks) = (place.path().join("journal"), place.path().join("acks"));
         let mut writer = Writer::start(&dir, &acks, true);

@@ -159,7 +159,7 @@ fn a_commit_that_is_torn_in_its_middle_is_refused_as_damage() {
     let journal = LocalJournal::on(store.clone()).expect("opens");
     assert!(matches!(journal.append(append_to("dispatch/a", 0, vec![event(1, 10)])), Outcome::Committed(_)));
     store.fail_write(1, Fault::Scattered);
-    let large = append_to("dispatch/a", 1, vec![event(2, 40_000), event(3, 40_000), event(4, 40_000)]);
+    let large = append_to("dispatch/a", 1, vec![event(2, 15_000), event(3, 15_000), event(4, 15_000)]);
     assert!(matches!(journal.append(large), Outcome::Unknown { .. }));
     drop(journal);
     let blocks = store.blocks();

@@ -12,12 +12,13 @@ use toml::Spanned;
 
 use super::document::Document;
 use super::file::{
-    Entry, File, InstantEntry, LocationEntry, NumberEntry, SeverityEntry, StatusEntry, TargetEntry, TextEntry,
+    Entry, File, InstantEntry, LocationEntry, NumberEntry, SeverityEntry, StatusEntry, TargetEntry, TextEntry, Times,
 };
 use super::instant::{Instant, Pattern};
 use super::rule::{Columns, Rule};
 use super::value::{Number, Pair, Read, SeverityCode, StatusCode, Target, TargetCode, Text};
 use super::{Location, Mapping};
+use crate::field::{MOMENTS, Moment, UNIT_ID};
 use crate::ingest::error::BadMapping;
 
 pub(super) fn mapping(name: &str, text: &str) -> Result<Mapping, BadMapping> {
@@ -44,6 +45,8 @@ pub(super) fn mapping(name: &str, text: &str) -> Result<Mapping, BadMapping> {
         sla_met: file.sla_met.as_ref().map(|entry| this.rule("sla_met", "sla_met".to_owned(), entry)).transpose()?,
         location: file.location.as_ref().map(|entry| this.location(entry)).transpose()?,
         status: file.status.as_ref().map(|entry| this.rule("status", "status".to_owned(), entry)).transpose()?,
+        unit_id: file.unit_id.as_ref().map(|entry| this.rule(UNIT_ID, UNIT_ID.to_owned(), entry)).transpose()?,
+        times: this.times(&file.times)?,
         metadata: file.metadata.iter().map(|column| this.columns.slot(column.get_ref())).collect(),
         columns: compiler.columns,
     })
@@ -153,6 +156,14 @@ impl Compiler<'_> {
             }
         };
         Ok(Location { apart, together })
+    }
+
+    fn times(&mut self, times: &Times) -> Result<Vec<(Moment, Rule<Instant>)>, BadMapping> {
+        let given = MOMENTS.into_iter().filter_map(|moment| Some((moment, times.of(moment)?)));
+        let compile = |(moment, entry): (Moment, _)| {
+            Ok((moment, self.rule(moment.as_str(), format!("times.{}", moment.as_str()), entry)?))
+        };
+        given.map(compile).collect()
     }
 
     fn at_location(&self, entry: &Spanned<LocationEntry>) -> At<'_> {

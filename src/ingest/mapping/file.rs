@@ -6,6 +6,8 @@ use std::ops::Range;
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::field::Moment;
+
 /// The whole file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,6 +27,32 @@ pub(super) struct File {
     pub(super) sla_met: Option<Spanned<TargetEntry>>,
     pub(super) location: Option<Spanned<LocationEntry>>,
     pub(super) status: Option<Spanned<StatusEntry>>,
+    pub(super) unit_id: Option<Spanned<TextEntry>>,
+    #[serde(default)]
+    pub(super) times: Times,
+}
+
+/// The moments of a unit's response, each where it is had from. Kept in the metadata under these names.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Times {
+    pub(super) call_answered_at: Option<Spanned<InstantEntry>>,
+    pub(super) dispatched_at: Option<Spanned<InstantEntry>>,
+    pub(super) en_route_at: Option<Spanned<InstantEntry>>,
+    pub(super) arrived_at: Option<Spanned<InstantEntry>>,
+    pub(super) available_at: Option<Spanned<InstantEntry>>,
+}
+
+impl Times {
+    pub(super) fn of(&self, moment: Moment) -> Option<&Spanned<InstantEntry>> {
+        match moment {
+            Moment::CallAnswered => self.call_answered_at.as_ref(),
+            Moment::Dispatched => self.dispatched_at.as_ref(),
+            Moment::EnRoute => self.en_route_at.as_ref(),
+            Moment::Arrived => self.arrived_at.as_ref(),
+            Moment::Available => self.available_at.as_ref(),
+        }
+    }
 }
 
 /// What all tables of fields have in common.
@@ -77,7 +105,7 @@ macro_rules! entry {
 }
 
 entry!(
-    /// `event_id`, `dispatch_id`, `region`, `unit_type`.
+    /// `event_id`, `dispatch_id`, `region`, `unit_type`, `unit_id`.
     TextEntry, String, {}
 );
 entry!(
@@ -85,7 +113,7 @@ entry!(
     NumberEntry, f64, {}
 );
 entry!(
-    /// `timestamp`; a constant is RFC 3339.
+    /// `timestamp`, `times`; a constant is RFC 3339.
     InstantEntry, String, { pattern: String, time_zone: String }
 );
 entry!(

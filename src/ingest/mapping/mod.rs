@@ -34,6 +34,7 @@ use self::instant::Instant;
 use self::rule::{Columns, Fields, Rule, Slot};
 use self::value::{Number, Pair, SeverityCode, StatusCode, Target, TargetCode, Text};
 use super::error::{Error, FieldError};
+use crate::field::{Moment, UNIT_ID};
 
 /// Largest mapping file.
 const MAPPING_BYTES_MAX: u64 = 1 << 20;
@@ -54,6 +55,8 @@ pub struct Mapping {
     location: Option<Location>,
     status: Option<Rule<StatusCode>>,
     metadata: Vec<Slot>,
+    unit_id: Option<Rule<Text>>,
+    times: Vec<(Moment, Rule<Instant>)>,
 }
 
 /// Where degrees come from.
@@ -165,7 +168,15 @@ impl BoundMapping<'_> {
             }),
             None => None,
         };
-        let metadata = metadata(&mapping.metadata, &fields)?;
+        let mut metadata = metadata(&mapping.metadata, &fields)?;
+        if let Some(unit_id) = mapping.unit_id.as_ref().map(|rule| rule.value_if_any(&fields)).transpose()?.flatten() {
+            metadata.insert(UNIT_ID.to_owned(), Value::from(unit_id));
+        }
+        for (moment, rule) in &mapping.times {
+            if let Some(at) = rule.value_if_any(&fields)? {
+                metadata.insert(moment.as_str().to_owned(), Value::from(at.to_string()));
+            }
+        }
         let degrees = match &mapping.location {
             Some(location) => location.value(&fields)?,
             None => None,

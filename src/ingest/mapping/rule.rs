@@ -79,16 +79,21 @@ impl<R: Read> Rule<R> {
     }
 
     pub(super) fn value(&self, fields: &Fields<'_>) -> Result<R::Value, FieldError> {
-        for (slot, reader) in &self.columns {
-            if let Some(text) = fields.text(*slot, self.field)? {
-                return fields.read(reader, *slot, self.field, text);
-            }
-        }
-        match (&self.finally, self.columns.first()) {
-            (Some(value), _) => Ok(value.clone()),
+        match (self.value_if_any(fields)?, self.columns.first()) {
+            (Some(value), _) => Ok(value),
             (None, Some((slot, reader))) => Err(fields.missing(self.field, *slot, &reader.allowed())),
             (None, None) => unreachable!("a rule without columns has a constant"),
         }
+    }
+
+    /// As [`Rule::value`], but a row without a value has none and is not rejected.
+    pub(super) fn value_if_any(&self, fields: &Fields<'_>) -> Result<Option<R::Value>, FieldError> {
+        for (slot, reader) in &self.columns {
+            if let Some(text) = fields.text(*slot, self.field)? {
+                return fields.read(reader, *slot, self.field, text).map(Some);
+            }
+        }
+        Ok(self.finally.clone())
     }
 }
 

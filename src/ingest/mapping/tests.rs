@@ -387,3 +387,24 @@ fn the_whole_file_agrees_with_the_reference_figures() {
         assert_eq!(reference["by_priority"][&priority]["count"], count, "priority {priority}");
     }
 }
+
+#[test]
+fn unit_and_times_are_kept_in_the_metadata_and_may_be_missing() {
+    let pattern = r#"pattern = "%Y-%m-%d %H:%M:%S", time_zone = "Europe/Berlin""#;
+    let text = |times: &str| format!("{}\n[times]\n{times}\n", with("unit_id", r#"{ column = "unit" }"#));
+    let mapped = text(&format!(
+        "dispatched_at = {{ column = \"sent\", {pattern} }}\narrived_at = {{ column = \"there\", {pattern} }}"
+    ));
+    let told = read_row(&mapped, "id,unit,sent,there", "e,E01,2026-07-01 10:00:00,2026-07-01 10:04:30");
+    let metadata =
+        r#""metadata":{"unit_id":"E01","dispatched_at":"2026-07-01T08:00:00Z","arrived_at":"2026-07-01T08:04:30Z"}"#;
+    let sorted =
+        r#""metadata":{"arrived_at":"2026-07-01T08:04:30Z","dispatched_at":"2026-07-01T08:00:00Z","unit_id":"E01"}"#;
+    assert!(told.contains(metadata) || told.contains(sorted), "{told}");
+    let told = read_row(&mapped, "id,unit,sent,there", "e,,,");
+    assert!(told.starts_with('{') && !told.contains("metadata"), "{told}");
+    let told = read_row(&mapped, "id,unit,sent,there", "e,E01,yesterday,");
+    assert!(told.contains("dispatched_at") && told.contains("sent"), "{told}");
+    let refused = Mapping::parse("m.toml", &text("left_at = { column = \"x\" }")).expect_err("no such moment");
+    assert!(refused.to_string().contains("times"), "{refused}");
+}
