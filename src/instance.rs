@@ -1,22 +1,38 @@
 //! Opening, holding and shutting down one IonVeil.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use ionveil_actors::alerts::Alerts;
 use ionveil_actors::dispatch::Dispatches;
-use ionveil_actors::domain::check_id;
+use ionveil_actors::domain::{Timestamp, check_id};
 use ionveil_actors::error::Invalid;
+use ionveil_actors::escalation::Escalation;
+use ionveil_actors::notification::Notifications;
+use ionveil_actors::policy::OrgPolicy;
+use ionveil_actors::rules::Rules;
 use ionveil_actors::runtime::{Caller, Clock, Limits, Registry, Runtime, SystemClock};
+use ionveil_actors::simulation::Simulation;
 use ionveil_journal::{Journal, LocalJournal};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::api::{Audit, DispatchAggregator, FieldPerformance, GeographicBreakdown, SYSTEM};
+use crate::api::{
+    AlertSuppressionManager, Audit, DispatchAggregator, EscalationManager, FieldPerformance, GeographicBreakdown,
+    Judges, KnownCache, NotificationOutbox, PolicyEngine, PolicySimulator, SYSTEM, SlaMonitorService,
+    resume_interrupted,
+};
+use crate::channels::Channels;
 use crate::error::Error;
+use crate::sender::Sender;
+use crate::simulation_pool::SimulationPool;
 
 /// How long the last handle, when it is dropped, waits for what is under way.
 const DROP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Simulations that run at once unless it is said otherwise.
+const SIMULATIONS_MAX_DEFAULT: usize = 10;
 
 /// How an IonVeil is opened.
 #[derive(Clone)]
@@ -26,6 +42,9 @@ pub struct Config {
     must_exist: bool,
     clock: Arc<dyn Clock>,
     limits: Limits,
+    has_background: bool,
+    simulations_max: usize,
+    channels: Channels,
 }
 
 impl Config {
@@ -36,7 +55,15 @@ impl Config {
 
     /// Keeps everything in memory; nothing is left when it is shut down.
     pub fn in_memory() -> Self {
-        Config { data_dir: None, must_exist: false, clock: Arc::new(SystemClock), limits: Limits::default() }
+        Config {
+            data_dir: None,
+            must_exist: false,
+            clock: Arc::new(SystemClock),
+            limits: Limits::default(),
+            has_background: true,
+            simulations_max: SIMULATIONS_MAX_DEFAULT,
+            channels: Channels::default(),
+        }
     }
 
     /// Opens what is there and never creates anything: `not_found` where no journal is.
@@ -53,10 +80,31 @@ impl Config {
         self
     }
 
+    /// Does nothing by itself: no timer, no delivery, no interrupted simulation, nothing but what it is asked and told. For a command that comes and goes.
+    #[must_use]
+    pub fn without_background(mut self) -> Self {
+        self.has_background = false;
+        self
+    }
+
+    /// Tells people on these channels. Without it there is only `log`.
+    #[must_use]
+    pub fn with_channels(mut self, channels: Channels) -> Self {
+        self.channels = channels;
+        self
+    }
+
     /// Bounds on threads and on what may be under way.
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Runs at most that many simulations at once, on as many threads of their own; 10 unless it is said otherwise.
+    #[must_use]
+    pub fn with_max_concurrent_simulations(mut self, max_concurrent: usize) -> Self {
+        self.simulations_max = max_concurrent;
         self
     }
 }
@@ -80,6 +128,16 @@ pub struct IonVeil {
 pub(crate) struct Inner {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) dispatches: Registry<Dispatches>,
+    pub(crate) policies: Registry<OrgPolicy>,
+    pub(crate) simulations: Registry<Simulation>,
+    pub(crate) simulation_pool: Arc<SimulationPool>,
+    pub(crate) rules: Registry<Rules>,
+    pub(crate) escalation: Registry<Escalation>,
+    pub(crate) alerts: Registry<Alerts>,
+    pub(crate) notifications: Registry<Notifications>,
+    pub(crate) known: KnownCache,
+    pub(crate) judges: Judges,
+    in_background: AtomicBool,
     ending: Arc<Ending>,
 }
 
@@ -87,6 +145,7 @@ pub(crate) struct Inner {
 struct Ending {
     runtime: Arc<Runtime>,
     journal: Arc<LocalJournal>,
+    simulation_pool: Arc<SimulationPool>,
     /// Once shut: whether everything under way was finished.
     drained: Mutex<Option<bool>>,
 }
@@ -96,19 +155,50 @@ impl IonVeil {
     ///
     /// # Errors
     /// `unavailable` when another process holds the journal, `corrupt` when it is damaged or behind its head checkpoint,
-    /// `not_found` when it has to exist and does not.
+    /// `not_found` when it has to exist and does not, `invalid` when no simulation may run.
     pub fn open(config: Config) -> Result<Self, Error> {
+        if config.simulations_max == 0 {
+            return Err(Invalid::new("max_concurrent", 0, "at least 1").into());
+        }
         let journal = Arc::new(match &config.data_dir {
             Some(data_dir) if config.must_exist => LocalJournal::open_existing(&journal_dir(data_dir))?,
             Some(data_dir) => LocalJournal::open(&journal_dir(data_dir))?,
             None => LocalJournal::in_memory(),
         });
         let shared: Arc<dyn Journal> = Arc::clone(&journal) as _;
-        let runtime = Runtime::start(shared, config.clock, config.limits)
+        let runtime = Runtime::start(shared, Arc::clone(&config.clock), config.limits)
             .map_err(|source| Error::Io { doing: "starting the actor threads".into(), source })?;
         let dispatches = Registry::new(&runtime);
-        let ending = Arc::new(Ending { runtime: Arc::clone(&runtime), journal, drained: Mutex::new(None) });
-        let inner = Arc::new(Inner { runtime, dispatches, ending });
+        let simulations = Registry::new(&runtime);
+        let simulation_pool = SimulationPool::new(simulations.clone(), config.simulations_max);
+        let ending = Arc::new(Ending {
+            runtime: Arc::clone(&runtime),
+            journal,
+            simulation_pool: Arc::clone(&simulation_pool),
+            drained: Mutex::new(None),
+        });
+        let alerts = Registry::new(&runtime);
+        let sender = Sender::new(config.channels, alerts.clone(), config.clock);
+        let inner = Arc::new(Inner {
+            dispatches,
+            policies: Registry::new(&runtime),
+            simulations,
+            simulation_pool,
+            rules: Registry::new(&runtime),
+            escalation: Registry::new(&runtime),
+            alerts,
+            notifications: Registry::with_effects(&runtime, sender),
+            known: KnownCache::default(),
+            judges: Judges::default(),
+            in_background: AtomicBool::new(config.has_background),
+            runtime,
+            ending,
+        });
+        if config.has_background {
+            // What is due is found out meanwhile; a failure of that is logged where it happens.
+            drop(inner.runtime.start_background());
+            resume_simulations(&inner.runtime, &inner.simulation_pool);
+        }
         Ok(IonVeil { inner, caller: Caller::default() })
     }
 
@@ -148,6 +238,66 @@ impl IonVeil {
         self.inner.dispatches.clone()
     }
 
+    /// Live policies: outcomes in, escalation and de-escalation out.
+    pub fn policy_engine(&self) -> PolicyEngine {
+        PolicyEngine::new(self)
+    }
+
+    /// Trying policies before living with them.
+    pub fn policy_simulator(&self) -> PolicySimulator {
+        PolicySimulator::new(self)
+    }
+
+    /// The entities behind live policies, one per org, for hosts that send the messages of [`crate::policy`] themselves.
+    pub fn policies(&self) -> Registry<OrgPolicy> {
+        self.inner.policies.clone()
+    }
+
+    /// The entities behind simulations, one per run. What is asked for in messages of [`crate::simulation`] is recorded, but
+    /// run only by [`PolicySimulator::run_simulation`] or at the next start.
+    pub fn simulations(&self) -> Registry<Simulation> {
+        self.inner.simulations.clone()
+    }
+
+    /// The same handle, acting at `now` instead of the clock's instant.
+    pub(crate) fn at(&self, now: Timestamp) -> Self {
+        let caller = Caller { now: Some(now), ..self.caller.clone() };
+        IonVeil { inner: Arc::clone(&self.inner), caller }
+    }
+
+    /// Begins to do what is due by itself: deadlines, escalations, messages. Once.
+    pub(crate) async fn start_background(&self) -> Result<(), Error> {
+        if self.inner.in_background.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        Ok(self.inner.runtime.start_background().await?)
+    }
+
+    /// Whether it does what is due by itself.
+    pub(crate) fn is_in_background(&self) -> bool {
+        self.inner.in_background.load(Ordering::Acquire)
+    }
+
+    /// Rules, incidents and alerts.
+    pub fn sla_monitor_service(&self) -> SlaMonitorService {
+        SlaMonitorService::new(self)
+    }
+
+    /// Who is told when nobody answers.
+    pub fn escalation_manager(&self) -> EscalationManager {
+        EscalationManager::new(self)
+    }
+
+    /// Alerts that are not wanted for a while.
+    pub fn alert_suppression_manager(&self) -> AlertSuppressionManager {
+        AlertSuppressionManager::new(self)
+    }
+
+    /// Messages: what is to be told, what was, and what could not be.
+    pub fn notification_outbox(&self) -> NotificationOutbox {
+        NotificationOutbox::new(self)
+    }
+
     /// The journal as an auditor reads it.
     pub fn audit(&self) -> Audit {
         Audit::new(self)
@@ -175,11 +325,27 @@ impl Ending {
         // Whoever comes second waits for the first, and gets the same answer.
         let mut shut = self.drained.lock().unwrap_or_else(PoisonError::into_inner);
         *shut.get_or_insert_with(|| {
-            let drained = self.runtime.stop(timeout);
+            let begin = Instant::now();
+            // First, since what runs there sends messages until it is done.
+            let simulated = self.simulation_pool.close(timeout);
+            let drained = self.runtime.stop(timeout.saturating_sub(begin.elapsed()));
             self.journal.close();
-            drained
+            simulated && drained
         })
     }
+}
+
+/// Takes up what was interrupted, apart from whoever opens.
+fn resume_simulations(runtime: &Arc<Runtime>, pool: &Arc<SimulationPool>) {
+    let (journal, pool) = (Arc::clone(runtime.journal()), Arc::clone(pool));
+    let resumed = runtime.run_blocking(move || {
+        let resumed = resume_interrupted(journal.as_ref(), &pool);
+        if let Err(error) = &resumed {
+            tracing::error!(%error, "interrupted simulations are not taken up");
+        }
+        resumed
+    });
+    drop(resumed);
 }
 
 impl Drop for Inner {

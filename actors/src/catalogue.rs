@@ -4,8 +4,8 @@ use ionveil_journal::codec::DecodeError;
 use ionveil_journal::{Record, StreamKind};
 use serde_json::{Value, json};
 
-use crate::dispatch;
 use crate::runtime::{Aggregate, Event, NOTES_RELEASED, Note, is_note};
+use crate::{alerts, dispatch, escalation, notification, policy, rules, simulation};
 
 /// A kind of streams, and what its events are stored as.
 pub struct Kind {
@@ -24,7 +24,15 @@ pub struct Kind {
 type Form = (&'static str, u16, Vec<u8>);
 
 /// Every kind there is.
-pub const KINDS: [Kind; 1] = [Kind::of::<dispatch::Dispatches>(dispatch::RELEASED)];
+pub const KINDS: [Kind; 7] = [
+    Kind::of::<dispatch::Dispatches>(dispatch::RELEASED),
+    Kind::of::<policy::OrgPolicy>(policy::RELEASED),
+    Kind::of::<simulation::Simulation>(simulation::RELEASED),
+    Kind::of::<rules::Rules>(rules::RELEASED),
+    Kind::of::<alerts::Alerts>(alerts::RELEASED),
+    Kind::of::<escalation::Escalation>(escalation::RELEASED),
+    Kind::of::<notification::Notifications>(notification::RELEASED),
+];
 
 /// What the runtime notes of its own, in streams of any kind.
 pub const NOTES: Kind = Kind::of_events::<Note>(StreamKind::new("runtime"), NOTES_RELEASED);

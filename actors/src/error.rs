@@ -88,6 +88,12 @@ pub enum Error {
         /// The id that leads nowhere.
         id: String,
     },
+    /// The input is fine, but not in the present state. Nothing was changed.
+    #[error("{reason}")]
+    Conflict {
+        /// What is in the way.
+        reason: String,
+    },
     /// A queue is full; nothing was done. Try again after the time given.
     #[error("{queue} is full ({len_max} waiting), try again in {} ms", retry_after.as_millis())]
     Overloaded {
@@ -143,6 +149,7 @@ impl Error {
         match self {
             Error::Invalid(_) => Kind::Invalid,
             Error::NotFound { .. } => Kind::NotFound,
+            Error::Conflict { .. } => Kind::Conflict,
             Error::Overloaded { .. } => Kind::Overloaded,
             Error::Unavailable { .. } => Kind::Unavailable,
             Error::Corrupt { .. } => Kind::Corrupt,
@@ -173,6 +180,7 @@ mod tests {
         for (error, kind, text) in [
             (Invalid::new("severity", 6, "1 to 5").into(), "invalid", "severity is 6, allowed: 1 to 5"),
             (Error::NotFound { what: "stream", id: "a".into() }, "not_found", "stream a does not exist"),
+            (Error::Conflict { reason: "it is resolved".into() }, "conflict", "it is resolved"),
             (
                 Error::Overloaded { queue: "the queue", len_max: 3, retry_after: duration },
                 "overloaded",

@@ -1,11 +1,13 @@
 //! Ingest and metrics.
 
+use ionveil_actors::alerts::GetActiveAlerts;
 use ionveil_actors::dispatch::{
     AggregatedMetric, DashboardSnapshot, DispatchEvent, GetDashboardSnapshot, GetMetric, GetWatermark, IngestReport,
     Instant, SetRetention,
 };
 use ionveil_actors::domain::{OrgId, Timestamp};
 use ionveil_journal::Position;
+use serde_json::json;
 
 use super::ingest_stream::{IngestStream, Settled};
 use crate::error::Error;
@@ -118,7 +120,11 @@ impl DispatchAggregator {
         as_of: Option<Instant>,
     ) -> Result<DashboardSnapshot, Error> {
         let question = GetDashboardSnapshot { org_id: org.clone(), as_of };
-        Ok(self.ionveil.inner.dispatches.ask(org.as_str(), question, self.ionveil.caller.clone()).await?)
+        let caller = || self.ionveil.caller.clone();
+        let mut snapshot = self.ionveil.inner.dispatches.ask(org.as_str(), question, caller()).await?;
+        let alerts = self.ionveil.inner.alerts.ask(org.as_str(), GetActiveAlerts::default(), caller()).await?;
+        snapshot.alerts = alerts.iter().map(|alert| json!(alert)).collect();
+        Ok(snapshot)
     }
 
     /// As [`DispatchAggregator::get_dashboard_snapshot`], on what was known at a position of the journal.
@@ -132,8 +138,12 @@ impl DispatchAggregator {
         as_of: Option<Instant>,
     ) -> Result<DashboardSnapshot, Error> {
         let question = GetDashboardSnapshot { org_id: org.clone(), as_of };
-        let caller = self.ionveil.caller.clone();
-        Ok(self.ionveil.inner.dispatches.ask_at(org.as_str(), position, question, caller).await?)
+        let caller = || self.ionveil.caller.clone();
+        let mut snapshot = self.ionveil.inner.dispatches.ask_at(org.as_str(), position, question, caller()).await?;
+        let open = GetActiveAlerts::default();
+        let alerts = self.ionveil.inner.alerts.ask_at(org.as_str(), position, open, caller()).await?;
+        snapshot.alerts = alerts.iter().map(|alert| json!(alert)).collect();
+        Ok(snapshot)
     }
 
     /// The time of the org's latest accepted event; `None` before the first.

@@ -85,7 +85,7 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure>
 }
 
 fn open(dir: &std::path::Path) -> Result<IonVeil, Failure> {
-    Ok(IonVeil::open(Config::at(dir))?.acting_as("demo")?)
+    Ok(IonVeil::open(Config::at(dir).without_background())?.acting_as("demo")?)
 }
 
 fn ingest(ionveil: &IonVeil, org: &OrgId) -> Result<Summary, Failure> {

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use ionveil::{Config, IonVeil, Kind};
+use ionveil::{Config, IonVeil, Kind, SlaMonitorService};
 
+use super::acting::At;
 use super::failure::Failure;
 use super::progress::Progress;
 
@@ -20,16 +21,28 @@ impl Place {
     /// Opens for a command that changes something; makes the directory when there is none.
     pub(super) fn open(&self) -> Result<IonVeil, Failure> {
         let _working = Progress::waiting("opening the journal");
-        Ok(IonVeil::open(Config::at(&self.data))?.acting_as(PRINCIPAL)?)
+        Ok(IonVeil::open(Config::at(&self.data).without_background())?.acting_as(PRINCIPAL)?)
+    }
+
+    /// Opens for a command that changes only what is there: where there is no journal nothing is created.
+    pub(super) fn open_existing_or_none(&self) -> Result<IonVeil, Failure> {
+        Ok(self.open_to_ask()?.acting_as(PRINCIPAL)?)
+    }
+
+    /// The monitor, acting at the instant that `--now` names.
+    pub(super) fn monitor_at(&self, at: &At) -> Result<SlaMonitorService, Failure> {
+        let ionveil = self.open_existing_or_none()?;
+        let monitor = ionveil.sla_monitor_service();
+        Ok(at.instant(&ionveil, None)?.map_or(monitor.clone(), |at| monitor.at(at)))
     }
 
     /// Opens for a command that only asks. Where there is no journal nothing is known, and nothing is created.
     pub(super) fn open_to_ask(&self) -> Result<IonVeil, Failure> {
         let _working = Progress::waiting("opening the journal");
-        match IonVeil::open(Config::at(&self.data).existing()) {
+        match IonVeil::open(Config::at(&self.data).existing().without_background()) {
             Err(error) if error.kind() == Kind::NotFound => {
                 eprintln!("note: there is no journal in {}, so nothing is known", self.data.display());
-                Ok(IonVeil::open(Config::in_memory())?)
+                Ok(IonVeil::open(Config::in_memory().without_background())?)
             }
             opened => Ok(opened?),
         }

@@ -158,7 +158,7 @@ fn of_each_dispatch_the_first_arrival_counts_whatever_the_order_of_recording() {
         unit(1, "a", "12:00:00", "12:06:00", "fire"),
         unit(2, "a", "12:01:00", "12:04:30", "fire"), // arrives first, and travelled 3.5 minutes
         unit(3, "a", "12:04:00", "12:05:00", "fire"),
-        unit(4, "b", "12:00:00", "12:05:00", "fire"),
+        unit(4, "b", "12:01:30", "12:05:00", "fire"),
         unit(5, "b", "12:04:00", "12:05:00", "fire"), // at the same instant: the shorter way counts
         unit(6, "c", "12:00:00", "12:01:00", "ems"),
         DispatchRecorded { unit_type: "TRUCK".to_owned(), ..unit(7, "a", "12:00:00", "12:01:00", "fire") },

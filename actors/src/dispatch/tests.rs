@@ -105,7 +105,7 @@ fn fate_of(org: &Org, event: DispatchEvent) -> &'static str {
 /// What became of each event of a batch.
 #[track_caller]
 fn fates_of(org: &Org, events: impl IntoIterator<Item = DispatchEvent>) -> Vec<&'static str> {
-    use crate::runtime::{Caller, Command, Given};
+    use crate::runtime::{Command, Given};
     let batch = batch(events);
     let mut fates = vec!["accepted"; batch.events.len()];
     let given = Given::at(t(NOW));

@@ -2,17 +2,25 @@
 //!
 //! Everything here is pure. Nothing reads a clock, a random source or the environment.
 
+mod channel;
 mod exact_sum;
 mod id;
+mod members;
+mod priority;
 mod severity;
+mod sla;
 mod statistics;
 mod timestamp;
 mod wilson;
 mod window;
 
+pub use channel::Channel;
 pub use exact_sum::ExactSum;
 pub use id::{ID_CHARS_MAX, OrgId, check_id, check_label};
+pub use members::Members;
+pub use priority::Priority;
 pub use severity::Severity;
+pub use sla::{IncidentTimes, Sla, SlaStatus};
 pub use statistics::{mean, moving_average, percentile_rank, percentile_sorted, sample_stddev};
 pub use timestamp::{MICROS_PER_HOUR, MICROS_PER_MINUTE, Timestamp};
 pub use wilson::wilson_interval;

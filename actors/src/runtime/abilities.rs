@@ -24,19 +24,33 @@ pub(super) struct Snapshots<A> {
     pub(super) decode: fn(&[u8]) -> Result<A, DecodeError>,
 }
 
+type OnWake<A> = fn(&A, &Given) -> Result<Vec<<A as Aggregate>::Event>, Error>;
+type OnRecord<A> = fn(&A, &OwnedRecord, &Given) -> Result<Vec<<A as Aggregate>::Event>, Corrupt>;
+
 /// The methods of [`Timed`].
 pub(super) struct Timers<A: Aggregate> {
     pub(super) next_wake: fn(&A) -> Option<Timestamp>,
-    pub(super) on_wake: fn(&A, &Given) -> Result<Vec<A::Event>, Error>,
+    pub(super) on_wake: OnWake<A>,
 }
 
 /// The methods of [`Follower`].
 pub(super) struct Follows<A: Aggregate> {
     pub(super) sources: &'static [Source],
-    pub(super) on_record: fn(&A, &OwnedRecord, &Given) -> Result<Vec<A::Event>, Corrupt>,
+    pub(super) on_record: OnRecord<A>,
 }
 
 impl<A: Aggregate> Follows<A> {
+    /// The streams that the follower called `id` reads, each once: a fixed one may have its id.
+    pub(super) fn streams(&self, id: &str) -> Vec<StreamId> {
+        let mut streams: Vec<StreamId> = Vec::with_capacity(self.sources.len());
+        for stream in self.sources.iter().map(|source| source.stream(id)) {
+            if !streams.contains(&stream) {
+                streams.push(stream);
+            }
+        }
+        streams
+    }
+
     /// Whether streams of that kind are followed by the entity with their id.
     pub(super) fn is_same_id(&self, kind: &str) -> bool {
         self.sources.iter().any(|source| matches!(source, Source::SameId(of) if of.as_str() == kind))
@@ -158,7 +172,7 @@ pub enum Source {
 
 impl Source {
     /// The stream that the follower called `id` reads.
-    pub(super) fn stream(self, id: &str) -> StreamId {
+    fn stream(self, id: &str) -> StreamId {
         let (kind, id) = match self {
             Source::SameId(kind) => (kind, id),
             Source::Stream(kind, id) => (kind, id),

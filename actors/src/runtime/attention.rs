@@ -30,8 +30,9 @@ struct Index {
 }
 
 impl Attention {
-    pub(super) fn turn_on(&self) {
-        self.is_on.store(true, Ordering::Release);
+    /// Whether it was on already.
+    pub(super) fn turn_on(&self) -> bool {
+        self.is_on.swap(true, Ordering::AcqRel)
     }
 
     pub(super) fn is_on(&self) -> bool {

@@ -1,21 +1,21 @@
 //! A bound on how many messages are under way.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Lets at most `max` messages be under way at a time. Who does not get in is told at once; nobody waits in line.
 #[derive(Debug)]
 pub(super) struct Gate {
     max: usize,
-    state: Mutex<State>,
+    /// How many are inside, and [`CLOSED`] once it is. One number, since every message passes here twice, on two threads.
+    state: AtomicUsize,
+    /// For whoever waits until it is empty.
     empty: Condvar,
+    waiting: Mutex<()>,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    inside: usize,
-    closed: bool,
-}
+const CLOSED: usize = 1 << (usize::BITS - 1);
 
 /// The right to be under way; given back when it is dropped.
 #[derive(Debug)]
@@ -30,53 +30,47 @@ pub(super) enum Refused {
 
 impl Gate {
     pub(super) fn new(max: usize) -> Arc<Self> {
-        Arc::new(Gate { max, state: Mutex::default(), empty: Condvar::new() })
+        let state = AtomicUsize::new(0);
+        Arc::new(Gate { max: max.min(CLOSED - 1), state, empty: Condvar::new(), waiting: Mutex::new(()) })
     }
 
     pub(super) fn enter(self: &Arc<Self>) -> Result<Pass, Refused> {
-        let mut state = self.state();
-        if state.closed {
-            return Err(Refused::Closed);
+        let has_room = |state: usize| (state < self.max).then_some(state + 1);
+        match self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, has_room) {
+            Ok(_) => Ok(Pass(Arc::clone(self))),
+            // A closed gate looks like one with more inside than any other.
+            Err(state) if state & CLOSED != 0 => Err(Refused::Closed),
+            Err(_) => Err(Refused::Full { max: self.max }),
         }
-        if state.inside >= self.max {
-            return Err(Refused::Full { max: self.max });
-        }
-        state.inside += 1;
-        Ok(Pass(Arc::clone(self)))
     }
 
     /// How many are inside.
     pub(super) fn inside(&self) -> usize {
-        self.state().inside
+        self.state.load(Ordering::Acquire) & !CLOSED
     }
 
     /// Lets nobody in any more and waits until the last one is out; false when that took longer than `timeout`.
     pub(super) fn close(&self, timeout: Duration) -> bool {
         // A timeout beyond what the clock can count is for ever.
         let deadline = Instant::now().checked_add(timeout);
-        let mut state = self.state();
-        state.closed = true;
-        while state.inside > 0 {
-            state = match deadline.map(|deadline| deadline.checked_duration_since(Instant::now())) {
-                None => self.empty.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(Some(left)) => self.empty.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.state.fetch_or(CLOSED, Ordering::AcqRel);
+        while self.inside() > 0 {
+            waiting = match deadline.map(|deadline| deadline.checked_duration_since(Instant::now())) {
+                None => self.empty.wait(waiting).unwrap_or_else(PoisonError::into_inner),
+                Some(Some(left)) => self.empty.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0,
                 Some(None) => return false,
             };
         }
         true
     }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Each change of the state is a single assignment, so a panic elsewhere cannot have left it half changed.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        let mut state = self.0.state();
-        state.inside -= 1;
-        if state.inside == 0 {
+        if self.0.state.fetch_sub(1, Ordering::AcqRel) == CLOSED + 1 {
+            // Whoever waits looks at the number while it holds this, so it cannot fall asleep in between.
+            drop(self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner));
             self.0.empty.notify_all();
         }
     }

@@ -1,7 +1,7 @@
 //! The entities of one kind: starting them on demand, sending them messages, taking them out of memory.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -59,6 +59,8 @@ struct Slot<A: Aggregate> {
     addr: Addr<Entity<A>>,
     gate: Arc<Gate>,
     holds: Arc<AtomicUsize>,
+    /// Whether a message that makes it look after itself is on its way: one is enough.
+    is_attended: Arc<AtomicBool>,
     used_at: Timestamp,
 }
 
@@ -208,7 +210,7 @@ impl<A: Aggregate> Entities<A> {
     }
 
     fn post<R>(&self, id: &str, job: impl FnOnce(ReplyTo<R>) -> Job<A>) -> Reply<R> {
-        match stream_of::<A>(id).and_then(|stream| self.post_to(stream, None, job)) {
+        match self.post_to(&format!("{}/{id}", A::KIND.as_str()), None, |_, to| job(to)) {
             Ok(reply) => reply,
             Err(refused) => {
                 if let Error::Overloaded { .. } = refused {
@@ -219,31 +221,33 @@ impl<A: Aggregate> Entities<A> {
         }
     }
 
+    /// Looks for the entity by the text of its address: who lives has one that is well-formed.
     fn post_to<R>(
         &self,
-        stream: StreamId,
+        address: &str,
         prepared: Option<Box<Incarnation<A>>>,
-        job: impl FnOnce(ReplyTo<R>) -> Job<A>,
+        job: impl FnOnce(&Slot<A>, ReplyTo<R>) -> Job<A>,
     ) -> Result<Reply<R>, Error> {
         let in_system = self.runtime.enter()?;
         let (sender, reply) = reply_channel();
         let now = self.runtime.shared.clock.now();
         let mut live = self.live();
-        let mut is_new = false;
-        if live.slots.get(&stream).is_none_or(|slot| !slot.addr.connected()) {
+        if live.slots.get(address).is_none_or(|slot| !slot.addr.connected()) {
+            let stream: StreamId = address.parse()?;
             let slot = self.started(stream.clone(), prepared, now);
-            is_new = live.slots.insert(stream.clone(), slot).is_none();
+            if live.slots.insert(stream.clone(), slot).is_none() {
+                live.oldest_first.push_back((now, stream));
+            }
         }
-        let slot = live.slots.get_mut(&stream).expect("it was put there if it was not");
+        let is_too_many = live.slots.len() > self.runtime.shared.limits.entities_live_max;
+        let slot = live.slots.get_mut(address).expect("it was put there if it was not");
         slot.used_at = now;
         let in_entity = slot.gate.enter().map_err(|refused| refusal("the entity's queue", refused))?;
         // `do_send` passes over the mailbox's own bound; the gates are the bound, and they count until the reply.
-        slot.addr.do_send(job(ReplyTo { passes: Some([in_system, in_entity]), sender }));
-        if is_new {
-            live.oldest_first.push_back((now, stream));
-            if live.slots.len() > self.runtime.shared.limits.entities_live_max {
-                self.retire(&mut live, LEAVING_PER_MESSAGE, None);
-            }
+        let job = job(slot, ReplyTo { passes: Some([in_system, in_entity]), sender });
+        slot.addr.do_send(job);
+        if is_too_many {
+            self.retire(&mut live, LEAVING_PER_MESSAGE, None);
         }
         Ok(reply)
     }
@@ -258,7 +262,7 @@ impl<A: Aggregate> Entities<A> {
             holds: Arc::clone(&holds),
         });
         let gate = Gate::new(self.runtime.shared.limits.entity_messages_max);
-        Slot { addr, gate, holds, used_at: now }
+        Slot { addr, gate, holds, is_attended: Arc::default(), used_at: now }
     }
 
     /// Takes those out of memory that were used before `unused_since`, or as many as are too many.
@@ -383,7 +387,8 @@ impl<A: Aggregate> Entities<A> {
             for (stream, recovered) in recovered.by_ref().take(WOKEN_AT_A_TIME) {
                 match recovered {
                     Ok(incarnation) => {
-                        replies.push(self.post_to(stream, Some(Box::new(incarnation)), Job::start));
+                        let prepared = Some(Box::new(incarnation));
+                        replies.push(self.post_to(stream.as_str(), prepared, |_, to| Job::start(to)));
                     }
                     Err(error) => {
                         self.runtime.shared.quarantine(&stream, &error);
@@ -429,9 +434,18 @@ impl Surveyed {
 
 impl<A: Aggregate> Port for Entities<A> {
     fn attend(&self, id: &str) -> bool {
-        let posted = stream_of::<A>(id).and_then(|stream| self.post_to(stream, None, Job::attend));
+        let address = format!("{}/{id}", A::KIND.as_str());
+        let is_attended = self.live().slots.get(address.as_str()).map(|slot| Arc::clone(&slot.is_attended));
+        if is_attended.is_some_and(|is_attended| is_attended.load(Ordering::Acquire)) {
+            return true;
+        }
         // An entity that refuses notes by itself when it has to be looked after again.
-        posted.map(drop).is_ok()
+        self.post_to(&address, None, |slot, to| {
+            slot.is_attended.store(true, Ordering::Release);
+            Job::attend(Arc::clone(&slot.is_attended), to)
+        })
+        .map(drop)
+        .is_ok()
     }
 
     fn retire_idle(&self, now: Timestamp) {
@@ -455,7 +469,7 @@ impl<A: Aggregate> Port for Entities<A> {
             let ids = by_source.filter_map(|stream| stream_of::<A>(stream.id()).ok());
             let all: Vec<StreamId> = ids.chain(known.keys().map(|stream| (*stream).clone())).collect();
             for follower in all {
-                let is_behind = follows.sources.iter().map(|source| source.stream(follower.id())).any(|source| {
+                let is_behind = follows.streams(follower.id()).into_iter().any(|source| {
                     let read = known.get(&follower).and_then(|it| it.read.get(&source)).copied();
                     journal.stream_head(&source).is_some_and(|(head, _)| head > read.unwrap_or_default())
                 });

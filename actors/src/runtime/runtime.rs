@@ -114,7 +114,7 @@ impl Runtime {
     }
 
     /// Begins the work that nobody asks for: wakes entities when they are due, lets followers read, hands out effects, takes
-    /// idle entities out of memory. To be called once, when all registries are there.
+    /// idle entities out of memory. To be called when all registries are there; does nothing the second time.
     ///
     /// What is to be done is found out first, from the snapshots and streams of the kinds that need it; the reply says when
     /// that is through. Until then nothing is woken but what is asked or told something.
@@ -122,7 +122,9 @@ impl Runtime {
     /// # Errors
     /// As [`Runtime::run_blocking`].
     pub fn start_background(self: &Arc<Self>) -> Reply<()> {
-        self.shared.attention.turn_on();
+        if self.shared.attention.turn_on() {
+            return self.run_blocking(|| Ok(()));
+        }
         let shared = Arc::clone(&self.shared);
         let surveyed = self.run_blocking(move || {
             for port in shared.ports() {

@@ -3,8 +3,11 @@
 //! What every entity promises is checked unasked, in each scenario:
 //! - every event, given or new, survives its encoding, under its type's name and version;
 //! - `evolve` takes whatever `decide` writes;
-//! - the state is the same whether events were applied as they came or replayed from their bytes;
-//! - deciding twice on the same gives the same, so nothing but state, command and `Given` was looked at;
+//! - the state is the same whether events were applied as they came, replayed from their bytes, or came on top of a snapshot,
+//!   and equal states have equal snapshots;
+//! - a reply that is remembered survives its encoding;
+//! - deciding twice on the same gives the same, so nothing but state, command and `Given` was looked at, and no clock;
+//! - a wake takes the entity beyond the instant that it was woken for;
 //! - deciding changes nothing, and a refusal leaves no events.
 //!
 //! ```
@@ -56,9 +59,10 @@
 
 use std::fmt::Debug;
 
-use ionveil_journal::codec;
+use ionveil_journal::{OwnedRecord, Position, Sequence, codec};
 use uuid::Uuid;
 
+use super::abilities::{Follower, Snapshots, Source, Timed};
 use super::aggregate::{Aggregate, Caller, Command, Decision, Event, Given, Query};
 use crate::domain::Timestamp;
 use crate::error::{Error, Invalid, Kind};
@@ -117,10 +121,93 @@ impl<A: Observed> Scenario<A> {
     {
         let before = self.state.observed();
         let decided = command.clone().decide(&self.state, &self.given);
-        let again = command.decide(&self.state, &self.given);
+        let again = later(|| command.decide(&self.state, &self.given));
         assert!(decided == again, "deciding twice on the same differs:\n{decided:#?}\nthen\n{again:#?}");
         assert_eq!(self.state.observed(), before, "deciding changed the state");
+        if let (Some(reply_codec), Ok(Decision { reply, .. })) = (C::REPLY, &decided) {
+            let read = (reply_codec.decode)(codec::BINCODE_2, &(reply_codec.encode)(reply));
+            assert!(
+                read.as_ref() == Ok(reply),
+                "the reply changes when remembered:\n{reply:#?}\nis read as\n{read:#?}"
+            );
+        }
         When { scenario: self, decided }
+    }
+
+    /// The instant that the state names has come, or is long over: the entity is woken.
+    ///
+    /// # Panics
+    /// When it is not due, when waking twice does not give the same, or when the events do not get it beyond that instant.
+    #[track_caller]
+    pub fn when_woken(self) -> When<A, ()>
+    where
+        A: Timed,
+    {
+        let due = self.state.next_wake().filter(|due| *due <= self.given.now);
+        let due =
+            due.unwrap_or_else(|| panic!("it is {}, the next wake is {:?}", self.given.now, self.state.next_wake()));
+        let decided = self.decided_by_itself(|state, given| state.on_wake(given));
+        if let Ok(Decision { events, .. }) = &decided {
+            let mut woken = A::default();
+            self.history.iter().chain(events).for_each(|event| woken.evolve(event).expect("it takes what it wrote"));
+            let next = woken.next_wake();
+            assert!(next.is_none_or(|next| next > due), "woken for {due}, it wants to be woken at {next:?}");
+        }
+        When { scenario: self, decided }
+    }
+
+    /// The entity reads an event of a stream that it follows.
+    ///
+    /// # Panics
+    /// When it does not follow that stream, or reading twice does not give the same. The stream's id is the follower's own if
+    /// it follows the one with its id.
+    #[track_caller]
+    pub fn when_read<E: Event>(self, stream: &str, event: &E) -> When<A, ()>
+    where
+        A: Follower,
+    {
+        let (kind, id) = stream.split_once('/').expect("kind/id");
+        let is_source = |source: &Source| match source {
+            Source::SameId(of) => of.as_str() == kind,
+            Source::Stream(of, fixed) => of.as_str() == kind && *fixed == id,
+        };
+        assert!(A::SOURCES.iter().any(is_source), "{stream} is none of {:?}", A::SOURCES);
+        let record = OwnedRecord {
+            position: Position::FIRST,
+            stream: stream.to_owned(),
+            sequence: Sequence::FIRST,
+            epoch: 1,
+            recorded_at_micros: self.given.now.as_micros(),
+            id: Uuid::from_u128(2),
+            event_type: event.event_type().to_owned(),
+            version: event.version(),
+            codec: codec::BINCODE_2,
+            principal: None,
+            correlation_id: self.given.caller.correlation_id,
+            causation_id: None,
+            payload: event.encode(),
+        };
+        let decided = self.decided_by_itself(|state, given| {
+            state.on_record(&record, given).map_err(|corrupt| Error::Corrupt {
+                stream: record.stream.clone(),
+                sequence: record.sequence.get(),
+                cause: corrupt.to_string(),
+            })
+        });
+        When { scenario: self, decided }
+    }
+
+    #[track_caller]
+    fn decided_by_itself(
+        &self,
+        decide: impl Fn(&A, &Given) -> Result<Vec<A::Event>, Error>,
+    ) -> Result<Decision<A::Event, ()>, Error> {
+        let before = self.state.observed();
+        let decided = decide(&self.state, &self.given);
+        let again = later(|| decide(&self.state, &self.given));
+        assert!(decided == again, "deciding twice on the same differs:\n{decided:#?}\nthen\n{again:#?}");
+        assert_eq!(self.state.observed(), before, "deciding changed the state");
+        decided.map(|events| Decision { events, reply: () })
     }
 
     /// Asks the entity.
@@ -129,6 +216,11 @@ impl<A: Observed> Scenario<A> {
     /// What the query says.
     pub fn ask<Q: Query<A>>(&self, query: Q) -> Result<Q::Answer, Error> {
         query.answer(&self.state, &self.given)
+    }
+
+    /// Everything from outside that the next message sees.
+    pub fn given_now(&self) -> Given {
+        self.given.clone()
     }
 
     /// The state, for what no query tells.
@@ -143,6 +235,7 @@ impl<A: Observed> Scenario<A> {
 
     #[track_caller]
     fn apply(&mut self, events: Vec<A::Event>, whose: &str) {
+        let mut from_snapshot = A::ABILITIES.snapshots.map(|snapshots| restored(&self.state, snapshots));
         for (event, number) in events.into_iter().zip(1..) {
             let decoded = decoded(&event);
             assert!(
@@ -158,7 +251,22 @@ impl<A: Observed> Scenario<A> {
             if let Err(corrupt) = self.state.evolve(&event) {
                 panic!("evolve does not take {whose} event {number}: {corrupt}\n{event:#?}");
             }
+            if let Some(state) = &mut from_snapshot {
+                state.evolve(&event).expect("it takes what the live state takes");
+            }
             self.history.push(event);
+        }
+        if let (Some(state), Some(snapshots)) = (from_snapshot, A::ABILITIES.snapshots) {
+            let lived = self.state.observed();
+            assert_eq!(
+                state.observed(),
+                lived,
+                "from a snapshot and what followed (left) is not what was lived (right)"
+            );
+            assert!(
+                (snapshots.encode)(&state) == (snapshots.encode)(&self.state),
+                "equal states have different snapshots"
+            );
         }
         let mut replayed = A::default();
         for (event, number) in self.history.iter().zip(1..) {
@@ -168,6 +276,22 @@ impl<A: Observed> Scenario<A> {
         }
         assert_eq!(replayed.observed(), self.state.observed(), "replayed (left) is not what was lived (right)");
     }
+}
+
+/// The same once more, when the machine's clock shows another time.
+fn later<R>(again: impl FnOnce() -> R) -> R {
+    let before = std::time::SystemTime::now();
+    while std::time::SystemTime::now() == before {
+        std::hint::spin_loop();
+    }
+    again()
+}
+
+/// A state as its snapshot has it.
+#[track_caller]
+fn restored<A: Aggregate>(state: &A, snapshots: Snapshots<A>) -> A {
+    (snapshots.decode)(&(snapshots.encode)(state))
+        .unwrap_or_else(|error| panic!("the snapshot of the state cannot be read back: {error}"))
 }
 
 #[track_caller]
@@ -294,8 +418,9 @@ impl From<Invalid> for Refusal {
 mod tests {
     use super::*;
     use crate::error::Corrupt;
-    use ionveil_journal::StreamKind;
+    use crate::runtime::{Abilities, ReplyCodec, Snapshotted, decode_record};
     use ionveil_journal::codec::DecodeError;
+    use ionveil_journal::{Fold, StreamKind};
     use std::cell::Cell;
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -304,6 +429,9 @@ mod tests {
     struct Faulty {
         sum: u8,
         replayed: bool,
+        /// Left out of the snapshot.
+        forgotten: bool,
+        due: Option<Timestamp>,
     }
 
     #[derive(Debug, Clone, PartialEq)]
@@ -316,16 +444,54 @@ mod tests {
         /// Leaves another state when it was stored before.
         Remembering,
         RememberingReplayed,
+        /// What it leaves is not in the snapshot.
+        Forgettable,
+        /// Names an instant, and no event takes it back.
+        Due,
+    }
+
+    impl Snapshotted for Faulty {
+        const FOLD: Fold = Fold { schema: 1, version: 1 };
+
+        fn to_snapshot(&self) -> Vec<u8> {
+            codec::encode(&(self.sum, self.replayed, self.due))
+        }
+
+        fn from_snapshot(bytes: &[u8]) -> Result<Self, DecodeError> {
+            let (sum, replayed, due) = codec::decode(codec::BINCODE_2, bytes)?;
+            Ok(Faulty { sum, replayed, forgotten: false, due })
+        }
+    }
+
+    impl Timed for Faulty {
+        fn next_wake(&self) -> Option<Timestamp> {
+            self.due
+        }
+
+        fn on_wake(&self, _: &Given) -> Result<Vec<Fault>, Error> {
+            Ok(vec![Fault::None])
+        }
+    }
+
+    impl Follower for Faulty {
+        const SOURCES: &'static [Source] = &[Source::SameId(StreamKind::new("faulty"))];
+
+        fn on_record(&self, record: &OwnedRecord, _: &Given) -> Result<Vec<Fault>, Corrupt> {
+            Ok(vec![decode_record(record)?])
+        }
     }
 
     impl Aggregate for Faulty {
         const KIND: StreamKind = StreamKind::new("faulty");
+        const ABILITIES: Abilities<Self> = Abilities::NONE.with_snapshots().with_timers().with_sources();
         type Event = Fault;
 
         fn evolve(&mut self, event: &Fault) -> Result<(), Corrupt> {
             match event {
                 Fault::Refused => return Err(Corrupt("never".into())),
                 Fault::RememberingReplayed => self.replayed = true,
+                Fault::Forgettable => self.forgotten = true,
+                Fault::Due => self.due = Some(Timestamp::EPOCH),
                 _ => self.sum += 1,
             }
             Ok(())
@@ -347,6 +513,8 @@ mod tests {
                 Fault::Lossy(_) => "lossy",
                 Fault::Refused => "refused",
                 Fault::Remembering | Fault::RememberingReplayed => "remembering",
+                Fault::Forgettable => "forgettable",
+                Fault::Due => "due",
             }
         }
 
@@ -364,6 +532,8 @@ mod tests {
                 "none" => Ok(Fault::None),
                 "lossy" => Ok(Fault::Lossy(0)),
                 "refused" => Ok(Fault::Refused),
+                "forgettable" => Ok(Fault::Forgettable),
+                "due" => Ok(Fault::Due),
                 // The first reading is faithful, the second, in the replay, is not.
                 "remembering" if DECODED.get() == 1 => Ok(Fault::Remembering),
                 "remembering" => Ok(Fault::RememberingReplayed),
@@ -382,6 +552,11 @@ mod tests {
 
     impl Command<Faulty> for Write {
         type Reply = u8;
+        const REPLY: Option<ReplyCodec<u8>> = Some(ReplyCodec {
+            encode: |reply| vec![*reply],
+            // A reply of 100 is not remembered well.
+            decode: |_, bytes| Ok(if bytes[0] == 100 { 0 } else { bytes[0] }),
+        });
 
         fn decide(self, state: &Faulty, _: &Given) -> Result<Decision<Fault, u8>, Error> {
             Ok(Decision { events: vec![self.0?], reply: state.sum })
@@ -422,6 +597,19 @@ mod tests {
             ("evolve does not take given event 1", failure_of(|| drop(Scenario::<Faulty>::given([Fault::Refused])))),
             ("is not what was lived", failure_of(writes(Fault::Remembering))),
             ("deciding twice", failure_of(|| drop(empty().when(LookAside)))),
+            (
+                "from a snapshot and what followed",
+                failure_of(|| {
+                    drop(Scenario::<Faulty>::given([Fault::Forgettable]).when(Write(Ok(Fault::None))).then_accepted())
+                }),
+            ),
+            ("the next wake is None", failure_of(|| drop(empty().when_woken()))),
+            ("it wants to be woken at", failure_of(|| drop(Scenario::<Faulty>::given([Fault::Due]).when_woken()))),
+            ("is none of", failure_of(|| drop(empty().when_read("other/a", &Fault::None)))),
+            (
+                "the reply changes when remembered",
+                failure_of(|| drop(Scenario::<Faulty>::given(vec![Fault::None; 100]).when(Write(Ok(Fault::None))))),
+            ),
             ("expected", failure_of(|| drop(empty().when(Write(Ok(Fault::None))).then([], 0)))),
             ("expected", failure_of(|| drop(empty().when(Write(Ok(Fault::None))).then([Fault::None], 1)))),
             ("the reply", failure_of(|| drop(empty().when(Write(Ok(Fault::None))).then_reply(1, 9)))),
@@ -440,6 +628,12 @@ mod tests {
         ] {
             assert!(failure.contains(message), "expected {message:?} in {failure:?}");
         }
+    }
+
+    #[test]
+    fn what_a_follower_reads_is_told_like_a_command() {
+        let scenario = Scenario::<Faulty>::given([]).when_read("faulty/a", &Fault::None).then([Fault::None], ());
+        assert_eq!(scenario.state().sum, 1);
     }
 
     #[test]

@@ -17,6 +17,23 @@ async fn use_and_stop(world: World) -> i64 {
     let past = world.counters.ask_at("a", position(2), Total, Caller::default()).await;
     assert_eq!(past, Ok(3));
     let total = world.total("a").await.expect("an answer");
+    // Timers, followers and effects work in any host, and by themselves.
+    world.runtime.start_background().await.expect("a survey");
+    world.reminders.tell("a", Schedule(instant("2026-03-01T13:00:00Z")), Caller::default()).await.expect("accepted");
+    world.clock.set(instant("2026-03-01T13:00:00Z"));
+    let (sender, rung) = tokio::sync::oneshot::channel();
+    std::thread::spawn({
+        let (clock, reminders) = (std::sync::Arc::clone(&world.clock), world.reminders.clone());
+        move || {
+            until("delivered", || {
+                clock.advance(std::time::Duration::from_millis(1));
+                let seen = wait(reminders.ask("a", Look, Caller::default())).expect("an answer");
+                seen.rings.len() == 1 && seen.undelivered.is_empty()
+            });
+            sender.send(()).expect("the host waits");
+        }
+    });
+    rung.await.expect("delivered");
     assert!(world.runtime.stop(PATIENCE));
     assert!(world.total("a").await.is_err());
     total

@@ -9,6 +9,7 @@ mod failing;
 mod following;
 mod hosts;
 mod limits;
+mod observed;
 mod passivation;
 mod recovery;
 mod retries;

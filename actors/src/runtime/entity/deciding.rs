@@ -9,6 +9,7 @@ use ionveil_journal::{Origin, Outcome, Position, Written};
 use uuid::Uuid;
 
 use super::super::aggregate::{Aggregate, Caller, Command, Decision, Given, Query};
+use super::super::backoff;
 use super::super::notes::CommandAnswered;
 use super::{Entity, ReplyTo, Stage, refusal, unavailable};
 use crate::error::{Error, Invalid};
@@ -36,8 +37,7 @@ impl<A: Aggregate> Entity<A> {
     ) {
         let id = Uuid::now_v7();
         let given = self.given(id, caller);
-        let name = name_of::<C>();
-        let span = tracing::debug_span!("command", stream = %self.stream, command = name, correlation_id = ?given.caller.correlation_id);
+        let span = tracing::debug_span!("command", stream = %self.stream, command = name_of::<C>(), correlation_id = ?given.caller.correlation_id);
         let ready = match &mut self.stage {
             Stage::Ready(ready) => ready,
             Stage::Refusing { error, retry_at } => {
@@ -53,7 +53,7 @@ impl<A: Aggregate> Entity<A> {
             }
         };
         if let Some((command_id, codec)) = &repeatable {
-            match ready.answers.find(*command_id, name) {
+            match ready.answers.find(*command_id, name_of::<C>()) {
                 Ok(None) => {}
                 Ok(Some(Err(refusal))) => return self.send_when_durable(Err(refusal), to),
                 Ok(Some(Ok(bytes))) => {
@@ -73,14 +73,14 @@ impl<A: Aggregate> Entity<A> {
                 let reply = nothing_new.map(|decision| decision.reply);
                 if let Some((command_id, codec)) = repeatable {
                     let answer = reply.as_ref().map(codec.encode).map_err(Error::clone);
-                    ready.answers.remember(command_id, name, given.now, answer);
+                    ready.answers.remember(command_id, name_of::<C>(), given.now, answer);
                 }
                 return self.send_when_durable(reply, to);
             }
         };
         let answered = repeatable.map(|(command_id, codec)| CommandAnswered {
             command_id,
-            command: name.to_owned(),
+            command: name_of::<C>().to_owned(),
             answered_at: given.now,
             reply: (codec.encode)(&reply),
         });
@@ -175,14 +175,14 @@ impl<A: Aggregate> Entity<A> {
             let error = Error::from(error);
             self.stage = Stage::Refusing { error: error.clone(), retry_at: Some(now) };
             if A::ABILITIES.need_attention() {
-                self.shared.attention.set_by(&self.stream, now);
+                let again_at = backoff::until(now, error.retry_after().unwrap_or(backoff::LONGEST));
+                self.shared.attention.set(&self.stream, Some(again_at));
             }
             if let Some(settled) = waiting.take() {
                 settled(Some(error));
             }
             return false;
         }
-        self.note_next_wake();
         self.hand_out_effects(ctx);
         true
     }

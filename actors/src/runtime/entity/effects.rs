@@ -144,7 +144,6 @@ impl<A: Aggregate> Entity<A> {
         let wait = backoff::after(&self.stream, attempts.saturating_add(1));
         *progress = Progress::Over { again_at: backoff::until(self.shared.clock.now(), wait) };
         self.note_holds();
-        self.note_next_wake();
     }
 
     /// The entity was rebuilt: what was to begin with the state before does not.
@@ -178,6 +177,7 @@ impl<A: Aggregate> Handler<Perform<A>> for Entity<A> {
                     Err(error) => {
                         entity.shared.counters.panics.add(1);
                         tracing::error!(stream = %entity.stream, effect = %id, %error, "an effect's handler panicked; it is tried again");
+                        entity.note_next_wake();
                     }
                 }
             }));

@@ -7,7 +7,6 @@ use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use ionveil_journal::{Journal, Origin, OwnedRecord, Position, Sequence, StreamId};
 use uuid::Uuid;
 
-use super::super::abilities::Follows;
 use super::super::aggregate::{Aggregate, Caller};
 use super::super::shared::Shared;
 use super::deciding::Write;
@@ -56,10 +55,8 @@ impl<A: Aggregate> Entity<A> {
     ///
     /// All of them, since one that holds nothing new now may hold the next event when it comes to reading.
     fn sources_behind(&self) -> Option<Vec<(StreamId, Sequence)>> {
-        let (Some(Follows { sources, .. }), Stage::Ready(ready)) = (A::ABILITIES.follows, &self.stage) else {
-            return None;
-        };
-        let streams = sources.iter().map(|source| source.stream(self.stream.id()));
+        let (Some(follows), Stage::Ready(ready)) = (A::ABILITIES.follows, &self.stage) else { return None };
+        let streams = follows.streams(self.stream.id()).into_iter();
         let next: Vec<(StreamId, Sequence)> = streams
             .map(|stream| {
                 let next = ready.offsets.of(&stream).plus(1);
@@ -111,7 +108,7 @@ impl<A: Aggregate> Entity<A> {
 
     pub(super) fn note_lag(&self) {
         if let (Some(follows), Stage::Ready(ready)) = (A::ABILITIES.follows, &self.stage) {
-            let streams = follows.sources.iter().map(|source| source.stream(self.stream.id()));
+            let streams = follows.streams(self.stream.id()).into_iter();
             let read = streams.map(|stream| (stream.clone(), ready.offsets.of(&stream)));
             self.shared.note_lag(&self.stream, read.collect());
         }

@@ -45,7 +45,6 @@ impl<A: Aggregate> Entity<A> {
             Ok(incarnation) => {
                 self.pace.begin(incarnation.sequence, incarnation.stored_at);
                 self.stage = Stage::Ready(incarnation);
-                self.note_next_wake();
                 self.note_lag();
             }
             Err(error @ Error::Corrupt { .. }) => {

@@ -11,7 +11,7 @@ mod waking;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, Context, Handler, Message};
@@ -50,6 +50,8 @@ pub(super) struct Job<A: Aggregate> {
     work: Work<A>,
     /// The instant that it is to be judged at, if it brings one.
     now: Option<Timestamp>,
+    /// Told when the entity begins with it, before it looks at anything.
+    begun: Option<Arc<AtomicBool>>,
 }
 
 type Work<A> = Box<dyn FnOnce(&mut Entity<A>, &mut Context<Entity<A>>) + Send>;
@@ -63,7 +65,7 @@ impl<A: Aggregate> Job<A> {
         now: Option<Timestamp>,
         work: impl FnOnce(&mut Entity<A>, &mut Context<Entity<A>>) + Send + 'static,
     ) -> Self {
-        Job { work: Box::new(work), now }
+        Job { work: Box::new(work), now, begun: None }
     }
 
     pub(super) fn command<C: Command<A>>(command: C, caller: Caller, to: ReplyTo<C::Reply>) -> Self {
@@ -75,8 +77,9 @@ impl<A: Aggregate> Job<A> {
     }
 
     /// The entity is looked after: loaded if it is not, brought up to date, woken if it is due, its effects handed out.
-    pub(super) fn attend(to: ReplyTo<()>) -> Self {
-        Job::new(None, move |entity, ctx| entity.attend(to, ctx))
+    /// `is_waiting` says that such a message is on its way, until the entity begins with it.
+    pub(super) fn attend(is_waiting: Arc<AtomicBool>, to: ReplyTo<()>) -> Self {
+        Job { begun: Some(is_waiting), ..Job::new(None, move |entity, ctx| entity.attend(to, ctx)) }
     }
 
     /// The entity is woken if it is due at `now`. Replies, when that is durable, whether it was woken and when it is due next.
@@ -194,6 +197,7 @@ impl<A: Aggregate> Entity<A> {
         if catch_unwind(AssertUnwindSafe(|| (job.work)(self, ctx))).is_ok() {
             if matches!(self.stage, Stage::Ready(_)) {
                 self.failures = 0;
+                self.note_next_wake();
             }
             return;
         }
@@ -210,7 +214,8 @@ impl<A: Aggregate> Entity<A> {
         let retry_at = backoff::until(self.shared.clock.now(), wait);
         self.stage = Stage::Refusing { error, retry_at: Some(retry_at) };
         if A::ABILITIES.need_attention() {
-            self.shared.attention.set_by(&self.stream, retry_at);
+            // In place of whatever it waits for: before that it could not see to it.
+            self.shared.attention.set(&self.stream, Some(retry_at));
         }
     }
 }
@@ -242,6 +247,9 @@ impl<A: Aggregate> Handler<Job<A>> for Entity<A> {
     type Result = ();
 
     fn handle(&mut self, job: Job<A>, ctx: &mut Context<Self>) {
+        if let Some(begun) = &job.begun {
+            begun.store(false, Ordering::Release);
+        }
         self.proceed(job, ctx);
     }
 }

@@ -1,5 +1,7 @@
 //! When a copy of the state is taken: every so many events, and when the entity leaves memory.
 
+use std::sync::atomic::Ordering;
+
 use ionveil_journal::Sequence;
 
 use super::super::aggregate::Aggregate;
@@ -49,9 +51,11 @@ impl Pace {
 }
 
 impl<A: Aggregate> Entity<A> {
-    /// Nothing is under way, so the present state is durable.
+    /// Stores the state if it is durable and worth it.
     pub(super) fn store_before_retiring(&mut self) {
-        if self.needs_loading() || self.pace.events_since < EVENTS_MIN {
+        // No message is under way, but what came of an effect may be.
+        let is_durable = self.writes.under_way.load(Ordering::Acquire) == 0 && !self.needs_loading();
+        if !is_durable || self.pace.events_since < EVENTS_MIN {
             return;
         }
         if let Stage::Ready(ready) = &self.stage

@@ -16,11 +16,11 @@ impl<A: Aggregate> Entity<A> {
     pub(super) fn attend(&mut self, to: ReplyTo<()>, ctx: &mut Context<Self>) {
         if matches!(self.stage, Stage::Ready(_)) {
             self.wake_if_due(None, ctx);
-            if matches!(self.stage, Stage::Ready(_)) {
-                self.note_next_wake();
-                self.hand_out_effects(ctx);
-            }
-        } else if let Stage::Refusing { retry_at: Some(retry_at), .. } = self.stage {
+            self.hand_out_effects(ctx);
+        } else if let Stage::Refusing { retry_at: Some(retry_at), .. } = self.stage
+            && !backoff::is_over(retry_at, self.shared.clock.now())
+        {
+            // It came too early. Whatever has made it refuse just now has seen to it that it is looked after again.
             self.shared.attention.set_by(&self.stream, retry_at);
         }
         self.send_when_durable(Ok(()), to);
@@ -89,7 +89,7 @@ impl<A: Aggregate> Entity<A> {
         is_written
     }
 
-    /// Tells the index when the entity next has to be looked after.
+    /// Tells the index when the entity next has to be looked after: after every message, and not before it is through.
     pub(super) fn note_next_wake(&mut self) {
         let Stage::Ready(ready) = &self.stage else { return };
         if !A::ABILITIES.need_attention() || !self.shared.attention.is_on() {

@@ -1,0 +1,24 @@
+//! State and command to decision or refusal.
+
+use super::command::{PolicyVersion, SetPolicy};
+use super::event::{Event, PolicySet};
+use super::state::Escalation;
+use crate::error::Error;
+use crate::runtime::{Command, Decision, Given};
+
+impl Command<Escalation> for SetPolicy {
+    type Reply = PolicyVersion;
+
+    fn decide(self, state: &Escalation, _: &Given) -> Result<Decision<Event, PolicyVersion>, Error> {
+        self.policy.check()?;
+        match &state.current {
+            // The same again is no new version, so that setting it twice is safe.
+            Some(current) if current.policy == self.policy => Ok(Decision { events: vec![], reply: current.clone() }),
+            current => {
+                let revision = current.as_ref().map_or(0, |current| current.revision) + 1;
+                let event = Event::PolicySet(PolicySet { policy: self.policy.clone() });
+                Ok(Decision { events: vec![event], reply: PolicyVersion { revision, policy: self.policy } })
+            }
+        }
+    }
+}
