@@ -1,13 +1,14 @@
 //! What the journal costs: durable appends, replay, opening and bytes, beside a plain file that does the least that
 //! durability needs (append, `fdatasync`), with the same callers and the same sort of writer thread.
 //!
-//! Both are measured in turn in one run, and the ratio is the median over the repetitions: rates of different runs, on a
-//! machine that others use too, cannot be compared. Reading is measured in processor time of the thread that reads, which others
-//! disturb less; the files are in the page cache, so there is nothing else to wait for. `cargo bench -p ionveil-journal`; `IONVEIL_BENCH_SECONDS` is the time
-//! per measurement (0.8) and `IONVEIL_BENCH_REPETITIONS` their number (5). `IONVEIL_BENCH_MILLIONS=3` shows
-//! instead what a journal of so many million events takes in memory and time to read, with caches of several sizes, which
-//! lasts a minute. `IONVEIL_BENCH_ROW` is for a profiler: only the
-//! appends of that row, from 1, and nothing else.
+//! They are measured in turn in one run, and the ratio is the median over the repetitions: rates of different runs, on a
+//! machine that others use too, cannot be compared. Reading is measured in processor time of the thread that reads, which
+//! others disturb less; the files are in the page cache, so there is nothing else to wait for.
+//!
+//! `cargo bench -p ionveil-journal`; `IONVEIL_BENCH_SECONDS` is the time per measurement (0.8) and
+//! `IONVEIL_BENCH_REPETITIONS` their number (5). `IONVEIL_BENCH_MILLIONS=3` shows instead what a journal of so many million
+//! events takes in memory and time to read, with caches of several sizes, which lasts a minute. `IONVEIL_BENCH_ROW` is for a
+//! profiler: only the appends of that row, from 1, and nothing else.
 
 #![allow(clippy::print_stdout)] // the table is what a benchmark is for
 
