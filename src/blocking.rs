@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ionveil_actors::dispatch::{
-    AggregatedMetric, DashboardSnapshot, DispatchEvent, GetMetric, IngestReport, Instant, RegionSummary,
+    AggregatedMetric, Anomaly, DashboardSnapshot, DimensionsInUse, DispatchEvent, GetMetric, GridSize, Heatmap,
+    HeatmapCell, IngestReport, Instant, Metric, RegionOnMap, RegionSummary, TrendAnalysis,
 };
 use ionveil_actors::domain::{OrgId, Timestamp};
 use ionveil_actors::policy::metadata::PolicyMetadata;
@@ -20,11 +21,13 @@ use ionveil_journal::{Hash, Position, StreamId};
 use pollster::block_on;
 
 use crate::api::{
-    self, AuditEntry, AuditFilter, Ingested, JournalStat, SimulationRequest, Span, StreamEntry, Verification,
+    self, AnalyzeTrend, AuditEntry, AuditFilter, DetectAnomalies, Ingested, JournalStat, SimulationRequest, Span,
+    StreamEntry, Verification,
 };
 use crate::error::Error;
 use crate::field::{ComplianceReport, GroupBy, StaffedHours, Standard, UtilisationReport};
 use crate::instance::IonVeil;
+use crate::updates::{self, Update};
 
 /// As [`IonVeil::shutdown`].
 pub fn shutdown(ionveil: &IonVeil, timeout: Duration) -> bool {
@@ -80,8 +83,50 @@ impl DispatchAggregator {
         block_on(self.0.get_dashboard_snapshot_at(org, position, as_of))
     }
 
+    pub fn get_buffer_size(&self) -> Result<usize, Error> {
+        self.0.get_buffer_size()
+    }
+
+    pub fn flush(&self) -> Result<usize, Error> {
+        block_on(self.0.flush())
+    }
+
+    pub fn subscribe_to_updates(&self, org: &OrgId, metrics: &[Metric]) -> Result<MetricUpdates, Error> {
+        block_on(self.0.subscribe_to_updates(org, metrics)).map(MetricUpdates)
+    }
+
+    pub fn resume_updates(&self, org: &OrgId, metrics: &[Metric], position: Position) -> Result<MetricUpdates, Error> {
+        block_on(self.0.resume_updates(org, metrics, position)).map(MetricUpdates)
+    }
+
+    pub fn set_dimension_limit(&self, org: &OrgId, values_max: u32) -> Result<bool, Error> {
+        block_on(self.0.set_dimension_limit(org, values_max))
+    }
+
+    pub fn get_dimensions(&self, org: &OrgId) -> Result<DimensionsInUse, Error> {
+        block_on(self.0.get_dimensions(org))
+    }
+
     pub fn get_watermark(&self, org: &OrgId) -> Result<Option<Timestamp>, Error> {
         block_on(self.0.get_watermark(org))
+    }
+}
+
+/// The updates of a subscription, one after the other; each call waits for the next. Ends when IonVeil shuts down.
+pub struct MetricUpdates(updates::MetricUpdates);
+
+impl MetricUpdates {
+    /// As [`updates::MetricUpdates::position`].
+    pub fn position(&self) -> Position {
+        self.0.position()
+    }
+}
+
+impl Iterator for MetricUpdates {
+    type Item = Update;
+
+    fn next(&mut self) -> Option<Update> {
+        block_on(self.0.next())
     }
 }
 
@@ -103,6 +148,43 @@ impl GeographicBreakdown {
         end: Option<Instant>,
     ) -> Result<BTreeMap<String, RegionSummary>, Error> {
         block_on(self.0.get_regional_summary(org, start, end))
+    }
+
+    pub fn get_region_map(
+        &self,
+        org: &OrgId,
+        start: Option<Instant>,
+        end: Option<Instant>,
+    ) -> Result<Vec<RegionOnMap>, Error> {
+        block_on(self.0.get_region_map(org, start, end))
+    }
+
+    pub fn get_heatmap_data(&self, org: &OrgId, metric: Metric, grid: GridSize) -> Result<Vec<HeatmapCell>, Error> {
+        block_on(self.0.get_heatmap_data(org, metric, grid))
+    }
+
+    pub fn get_heatmap(&self, org: &OrgId, metric: Metric, grid: GridSize) -> Result<Heatmap, Error> {
+        block_on(self.0.get_heatmap(org, metric, grid))
+    }
+}
+
+/// As [`api::TrendAnalyzer`], whose documentation holds here.
+#[derive(Clone)]
+pub struct TrendAnalyzer(api::TrendAnalyzer);
+
+#[allow(missing_docs, reason = "each method is documented on the service of the same name")]
+#[allow(clippy::missing_errors_doc)]
+impl TrendAnalyzer {
+    pub fn new(ionveil: &IonVeil) -> Self {
+        TrendAnalyzer(api::TrendAnalyzer::new(ionveil))
+    }
+
+    pub fn analyze_trend(&self, org: &OrgId, question: AnalyzeTrend) -> Result<TrendAnalysis, Error> {
+        block_on(self.0.analyze_trend(org, question))
+    }
+
+    pub fn detect_anomalies(&self, org: &OrgId, question: DetectAnomalies) -> Result<Vec<Anomaly>, Error> {
+        block_on(self.0.detect_anomalies(org, question))
     }
 }
 

@@ -21,16 +21,19 @@ use uuid::Uuid;
 
 use crate::api::{
     AlertSuppressionManager, Audit, DispatchAggregator, EscalationManager, FieldPerformance, GeographicBreakdown,
-    Judges, KnownCache, NotificationOutbox, PolicyEngine, PolicySimulator, SYSTEM, SlaMonitorService,
+    Judges, KnownCache, NotificationOutbox, PolicyEngine, PolicySimulator, SYSTEM, SlaMonitorService, TrendAnalyzer,
     resume_interrupted,
 };
 use crate::channels::Channels;
 use crate::error::Error;
 use crate::sender::Sender;
 use crate::simulation_pool::SimulationPool;
+use crate::updates::Updates;
 
 /// How long the last handle, when it is dropped, waits for what is under way.
 const DROP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often live updates are told.
+const FLUSH_INTERVAL_DEFAULT: Duration = Duration::from_secs(10);
 /// Simulations that run at once unless it is said otherwise.
 const SIMULATIONS_MAX_DEFAULT: usize = 10;
 
@@ -42,6 +45,7 @@ pub struct Config {
     must_exist: bool,
     clock: Arc<dyn Clock>,
     limits: Limits,
+    flush_interval: Duration,
     has_background: bool,
     simulations_max: usize,
     channels: Channels,
@@ -60,6 +64,7 @@ impl Config {
             must_exist: false,
             clock: Arc::new(SystemClock),
             limits: Limits::default(),
+            flush_interval: FLUSH_INTERVAL_DEFAULT,
             has_background: true,
             simulations_max: SIMULATIONS_MAX_DEFAULT,
             channels: Channels::default(),
@@ -101,6 +106,14 @@ impl Config {
         self
     }
 
+    /// How often live updates are told to subscribers, 10 s by default; zero tells them only when
+    /// [`DispatchAggregator::flush`] is called.
+    #[must_use]
+    pub fn with_flush_interval(mut self, interval: Duration) -> Self {
+        self.flush_interval = interval;
+        self
+    }
+
     /// Runs at most that many simulations at once, on as many threads of their own; 10 unless it is said otherwise.
     #[must_use]
     pub fn with_max_concurrent_simulations(mut self, max_concurrent: usize) -> Self {
@@ -128,6 +141,7 @@ pub struct IonVeil {
 pub(crate) struct Inner {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) dispatches: Registry<Dispatches>,
+    pub(crate) updates: Arc<Updates>,
     pub(crate) policies: Registry<OrgPolicy>,
     pub(crate) simulations: Registry<Simulation>,
     pub(crate) simulation_pool: Arc<SimulationPool>,
@@ -145,6 +159,7 @@ pub(crate) struct Inner {
 struct Ending {
     runtime: Arc<Runtime>,
     journal: Arc<LocalJournal>,
+    updates: Arc<Updates>,
     simulation_pool: Arc<SimulationPool>,
     /// Once shut: whether everything under way was finished.
     drained: Mutex<Option<bool>>,
@@ -166,14 +181,18 @@ impl IonVeil {
             None => LocalJournal::in_memory(),
         });
         let shared: Arc<dyn Journal> = Arc::clone(&journal) as _;
-        let runtime = Runtime::start(shared, Arc::clone(&config.clock), config.limits)
+        let runtime = Runtime::start(Arc::clone(&shared), Arc::clone(&config.clock), config.limits)
             .map_err(|source| Error::Io { doing: "starting the actor threads".into(), source })?;
         let dispatches = Registry::new(&runtime);
+        let flush_interval = Some(config.flush_interval).filter(|it| config.has_background && !it.is_zero());
+        let updates = Updates::start(shared, dispatches.clone(), flush_interval)
+            .map_err(|source| Error::Io { doing: "starting the flushing thread".into(), source })?;
         let simulations = Registry::new(&runtime);
         let simulation_pool = SimulationPool::new(simulations.clone(), config.simulations_max);
         let ending = Arc::new(Ending {
             runtime: Arc::clone(&runtime),
             journal,
+            updates: Arc::clone(&updates),
             simulation_pool: Arc::clone(&simulation_pool),
             drained: Mutex::new(None),
         });
@@ -181,6 +200,7 @@ impl IonVeil {
         let sender = Sender::new(config.channels, alerts.clone(), config.clock);
         let inner = Arc::new(Inner {
             dispatches,
+            updates,
             policies: Registry::new(&runtime),
             simulations,
             simulation_pool,
@@ -225,6 +245,11 @@ impl IonVeil {
     /// Dispatch analytics: where things happen.
     pub fn geographic_breakdown(&self) -> GeographicBreakdown {
         GeographicBreakdown::new(self)
+    }
+
+    /// Dispatch analytics: trends and anomalies.
+    pub fn trend_analyzer(&self) -> TrendAnalyzer {
+        TrendAnalyzer::new(self)
     }
 
     /// Dispatch analytics: compliance with response standards, and how busy units are.
@@ -325,6 +350,7 @@ impl Ending {
         // Whoever comes second waits for the first, and gets the same answer.
         let mut shut = self.drained.lock().unwrap_or_else(PoisonError::into_inner);
         *shut.get_or_insert_with(|| {
+            self.updates.stop();
             let begin = Instant::now();
             // First, since what runs there sends messages until it is done.
             let simulated = self.simulation_pool.close(timeout);

@@ -35,16 +35,18 @@ mod error;
 mod instance;
 mod sender;
 mod simulation_pool;
+mod updates;
 
 pub use api::{
-    AlertSuppressionManager, Audit, AuditEntry, AuditFilter, DispatchAggregator, EscalationManager, Explanation,
-    FieldPerformance, GeographicBreakdown, IncidentCheck, IngestStream, Ingested, JournalHead, JournalStat,
-    NotificationOutbox, PolicyEngine, PolicySimulator, Settled, SimulationRequest, SlaMonitorService, Span,
-    StreamEntry, Verification, verify_data,
+    AlertSuppressionManager, AnalyzeTrend, Audit, AuditEntry, AuditFilter, DetectAnomalies, DispatchAggregator,
+    EscalationManager, Explanation, FieldPerformance, GeographicBreakdown, IncidentCheck, IngestStream, Ingested,
+    JournalHead, JournalStat, NotificationOutbox, PolicyEngine, PolicySimulator, Settled, SimulationRequest,
+    SlaMonitorService, Span, StreamEntry, TrendAnalyzer, Verification, verify_data,
 };
 pub use contracts::{ServiceContract, ServiceRegistry};
 pub use error::Error;
 pub use instance::{Config, IonVeil};
+pub use updates::{BUFFERED_UPDATES_MAX, MetricUpdate, MetricUpdates, Update};
 /// Places in the journal, and its hashes.
 pub mod journal {
     pub use ionveil_journal::{Hash, Position, Sequence, StreamId, StreamKind};

@@ -2,17 +2,20 @@
 
 mod acting;
 mod alert;
+mod anomalies;
 mod audit;
 mod compare;
 mod compliance;
 mod contracts;
 mod counterfactual;
 mod demo;
+mod drawing;
 mod escalation_policy;
 mod escalations;
 mod export;
 mod failure;
 mod fit;
+mod heatmap;
 mod incident;
 mod incident_import;
 mod ingest;
@@ -35,6 +38,7 @@ mod suppress;
 mod sweep;
 mod time;
 mod timeline;
+mod trend;
 mod utilisation;
 
 use std::path::PathBuf;
@@ -79,8 +83,14 @@ enum Command {
     Metric(metric::Args),
     /// Everything a dashboard shows of an org.
     Snapshot(snapshot::Args),
+    /// Which way a metric goes, and where it will be in an hour.
+    Trend(trend::Args),
+    /// The windows in which a metric stands out from the others.
+    Anomalies(anomalies::Args),
     /// A summary of an org's dispatches per region.
     Regions(regions::Args),
+    /// A metric over a grid of where dispatches are.
+    Heatmap(heatmap::Args),
     /// Try a policy against a failure pattern.
     Simulate(simulate::Args),
     /// A failure pattern, from a file or made by rule.
@@ -179,7 +189,10 @@ fn run(command: Command, place: &place::Place, output: &mut Output) -> Result<Ex
         Command::Ingest(args) => ingest::run(&args, place, output),
         Command::Metric(args) => metric::run(&args, place, output),
         Command::Snapshot(args) => snapshot::run(&args, place, output),
+        Command::Trend(args) => trend::run(&args, place, output),
+        Command::Anomalies(args) => anomalies::run(&args, place, output),
         Command::Regions(args) => regions::run(&args, place, output),
+        Command::Heatmap(args) => heatmap::run(&args, place, output),
         Command::Simulate(args) => simulate::run(&args, place, output),
         Command::Pattern(args) => pattern::run(&args, output),
         Command::Compare(args) => compare::run_compare(&args, place, output),

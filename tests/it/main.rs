@@ -17,4 +17,6 @@ mod simulations;
 mod simulator;
 mod support;
 mod tidy;
+mod trends;
+mod updates;
 mod windows;
