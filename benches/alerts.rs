@@ -101,7 +101,10 @@ fn checks() {
     }
     let (checked, ingested) = (median(checked), median(ingested));
     println!("durable checks, {CALLERS} callers      {checked:>10.0} /s");
-    println!("durable dispatches, {CALLERS} callers  {ingested:>10.0} /s  checks are {:.2} of that", checked / ingested);
+    println!(
+        "durable dispatches, {CALLERS} callers  {ingested:>10.0} /s  checks are {:.2} of that",
+        checked / ingested
+    );
 }
 
 /// So many deadlines in the same second: how long until the last alert is durable.

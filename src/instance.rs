@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ionveil_actors::alerts::Alerts;
 use ionveil_actors::dispatch::Dispatches;
@@ -11,22 +11,31 @@ use ionveil_actors::domain::{Timestamp, check_id};
 use ionveil_actors::error::Invalid;
 use ionveil_actors::escalation::Escalation;
 use ionveil_actors::notification::Notifications;
+use ionveil_actors::policy::OrgPolicy;
 use ionveil_actors::rules::Rules;
 use ionveil_actors::runtime::{Caller, Clock, Limits, Registry, Runtime, SystemClock};
+use ionveil_actors::simulation::Simulation;
 use ionveil_journal::{Journal, LocalJournal};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::api::{
     AlertSuppressionManager, Audit, DispatchAggregator, EscalationManager, FieldPerformance, GeographicBreakdown,
-    Judges, KnownCache, NotificationOutbox, SYSTEM, SlaMonitorService,
+    Judges, KnownCache, NotificationOutbox, PolicyEngine, PolicySimulator, SYSTEM, SlaMonitorService, TrendAnalyzer,
+    resume_interrupted,
 };
 use crate::channels::Channels;
 use crate::error::Error;
 use crate::sender::Sender;
+use crate::simulation_pool::SimulationPool;
+use crate::updates::Updates;
 
 /// How long the last handle, when it is dropped, waits for what is under way.
 const DROP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often live updates are told.
+const FLUSH_INTERVAL_DEFAULT: Duration = Duration::from_secs(10);
+/// Simulations that run at once unless it is said otherwise.
+const SIMULATIONS_MAX_DEFAULT: usize = 10;
 
 /// How an IonVeil is opened.
 #[derive(Clone)]
@@ -36,7 +45,9 @@ pub struct Config {
     must_exist: bool,
     clock: Arc<dyn Clock>,
     limits: Limits,
+    flush_interval: Duration,
     has_background: bool,
+    simulations_max: usize,
     channels: Channels,
 }
 
@@ -48,13 +59,14 @@ impl Config {
 
     /// Keeps everything in memory; nothing is left when it is shut down.
     pub fn in_memory() -> Self {
-        let clock = Arc::new(SystemClock);
         Config {
             data_dir: None,
             must_exist: false,
-            clock,
+            clock: Arc::new(SystemClock),
             limits: Limits::default(),
+            flush_interval: FLUSH_INTERVAL_DEFAULT,
             has_background: true,
+            simulations_max: SIMULATIONS_MAX_DEFAULT,
             channels: Channels::default(),
         }
     }
@@ -73,7 +85,7 @@ impl Config {
         self
     }
 
-    /// Does nothing by itself: no timer, no delivery, nothing but what it is asked and told. For a command that comes and goes.
+    /// Does nothing by itself: no timer, no delivery, no interrupted simulation, nothing but what it is asked and told. For a command that comes and goes.
     #[must_use]
     pub fn without_background(mut self) -> Self {
         self.has_background = false;
@@ -91,6 +103,21 @@ impl Config {
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// How often live updates are told to subscribers, 10 s by default; zero tells them only when
+    /// [`DispatchAggregator::flush`] is called.
+    #[must_use]
+    pub fn with_flush_interval(mut self, interval: Duration) -> Self {
+        self.flush_interval = interval;
+        self
+    }
+
+    /// Runs at most that many simulations at once, on as many threads of their own; 10 unless it is said otherwise.
+    #[must_use]
+    pub fn with_max_concurrent_simulations(mut self, max_concurrent: usize) -> Self {
+        self.simulations_max = max_concurrent;
         self
     }
 }
@@ -114,6 +141,10 @@ pub struct IonVeil {
 pub(crate) struct Inner {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) dispatches: Registry<Dispatches>,
+    pub(crate) updates: Arc<Updates>,
+    pub(crate) policies: Registry<OrgPolicy>,
+    pub(crate) simulations: Registry<Simulation>,
+    pub(crate) simulation_pool: Arc<SimulationPool>,
     pub(crate) rules: Registry<Rules>,
     pub(crate) escalation: Registry<Escalation>,
     pub(crate) alerts: Registry<Alerts>,
@@ -128,6 +159,8 @@ pub(crate) struct Inner {
 struct Ending {
     runtime: Arc<Runtime>,
     journal: Arc<LocalJournal>,
+    updates: Arc<Updates>,
+    simulation_pool: Arc<SimulationPool>,
     /// Once shut: whether everything under way was finished.
     drained: Mutex<Option<bool>>,
 }
@@ -137,22 +170,40 @@ impl IonVeil {
     ///
     /// # Errors
     /// `unavailable` when another process holds the journal, `corrupt` when it is damaged or behind its head checkpoint,
-    /// `not_found` when it has to exist and does not.
+    /// `not_found` when it has to exist and does not, `invalid` when no simulation may run.
     pub fn open(config: Config) -> Result<Self, Error> {
+        if config.simulations_max == 0 {
+            return Err(Invalid::new("max_concurrent", 0, "at least 1").into());
+        }
         let journal = Arc::new(match &config.data_dir {
             Some(data_dir) if config.must_exist => LocalJournal::open_existing(&journal_dir(data_dir))?,
             Some(data_dir) => LocalJournal::open(&journal_dir(data_dir))?,
             None => LocalJournal::in_memory(),
         });
         let shared: Arc<dyn Journal> = Arc::clone(&journal) as _;
-        let runtime = Runtime::start(shared, Arc::clone(&config.clock), config.limits)
+        let runtime = Runtime::start(Arc::clone(&shared), Arc::clone(&config.clock), config.limits)
             .map_err(|source| Error::Io { doing: "starting the actor threads".into(), source })?;
         let dispatches = Registry::new(&runtime);
-        let ending = Arc::new(Ending { runtime: Arc::clone(&runtime), journal, drained: Mutex::new(None) });
+        let flush_interval = Some(config.flush_interval).filter(|it| config.has_background && !it.is_zero());
+        let updates = Updates::start(shared, dispatches.clone(), flush_interval)
+            .map_err(|source| Error::Io { doing: "starting the flushing thread".into(), source })?;
+        let simulations = Registry::new(&runtime);
+        let simulation_pool = SimulationPool::new(simulations.clone(), config.simulations_max);
+        let ending = Arc::new(Ending {
+            runtime: Arc::clone(&runtime),
+            journal,
+            updates: Arc::clone(&updates),
+            simulation_pool: Arc::clone(&simulation_pool),
+            drained: Mutex::new(None),
+        });
         let alerts = Registry::new(&runtime);
         let sender = Sender::new(config.channels, alerts.clone(), config.clock);
         let inner = Arc::new(Inner {
             dispatches,
+            updates,
+            policies: Registry::new(&runtime),
+            simulations,
+            simulation_pool,
             rules: Registry::new(&runtime),
             escalation: Registry::new(&runtime),
             alerts,
@@ -166,6 +217,7 @@ impl IonVeil {
         if config.has_background {
             // What is due is found out meanwhile; a failure of that is logged where it happens.
             drop(inner.runtime.start_background());
+            resume_simulations(&inner.runtime, &inner.simulation_pool);
         }
         Ok(IonVeil { inner, caller: Caller::default() })
     }
@@ -195,6 +247,11 @@ impl IonVeil {
         GeographicBreakdown::new(self)
     }
 
+    /// Dispatch analytics: trends and anomalies.
+    pub fn trend_analyzer(&self) -> TrendAnalyzer {
+        TrendAnalyzer::new(self)
+    }
+
     /// Dispatch analytics: compliance with response standards, and how busy units are.
     pub fn field_performance(&self) -> FieldPerformance {
         FieldPerformance::new(self)
@@ -204,6 +261,27 @@ impl IonVeil {
     /// themselves: [`Registry::tell`] for commands, [`Registry::ask`] for questions.
     pub fn dispatches(&self) -> Registry<Dispatches> {
         self.inner.dispatches.clone()
+    }
+
+    /// Live policies: outcomes in, escalation and de-escalation out.
+    pub fn policy_engine(&self) -> PolicyEngine {
+        PolicyEngine::new(self)
+    }
+
+    /// Trying policies before living with them.
+    pub fn policy_simulator(&self) -> PolicySimulator {
+        PolicySimulator::new(self)
+    }
+
+    /// The entities behind live policies, one per org, for hosts that send the messages of [`crate::policy`] themselves.
+    pub fn policies(&self) -> Registry<OrgPolicy> {
+        self.inner.policies.clone()
+    }
+
+    /// The entities behind simulations, one per run. What is asked for in messages of [`crate::simulation`] is recorded, but
+    /// run only by [`PolicySimulator::run_simulation`] or at the next start.
+    pub fn simulations(&self) -> Registry<Simulation> {
+        self.inner.simulations.clone()
     }
 
     /// The same handle, acting at `now` instead of the clock's instant.
@@ -277,11 +355,28 @@ impl Ending {
         // Whoever comes second waits for the first, and gets the same answer.
         let mut shut = self.drained.lock().unwrap_or_else(PoisonError::into_inner);
         *shut.get_or_insert_with(|| {
-            let drained = self.runtime.stop(timeout);
+            self.updates.stop();
+            let begin = Instant::now();
+            // First, since what runs there sends messages until it is done.
+            let simulated = self.simulation_pool.close(timeout);
+            let drained = self.runtime.stop(timeout.saturating_sub(begin.elapsed()));
             self.journal.close();
-            drained
+            simulated && drained
         })
     }
+}
+
+/// Takes up what was interrupted, apart from whoever opens.
+fn resume_simulations(runtime: &Arc<Runtime>, pool: &Arc<SimulationPool>) {
+    let (journal, pool) = (Arc::clone(runtime.journal()), Arc::clone(pool));
+    let resumed = runtime.run_blocking(move || {
+        let resumed = resume_interrupted(journal.as_ref(), &pool);
+        if let Err(error) = &resumed {
+            tracing::error!(%error, "interrupted simulations are not taken up");
+        }
+        resumed
+    });
+    drop(resumed);
 }
 
 impl Drop for Inner {

@@ -34,15 +34,19 @@ mod contracts;
 mod error;
 mod instance;
 mod sender;
+mod simulation_pool;
+mod updates;
 
 pub use api::{
-    AlertSuppressionManager, Audit, AuditEntry, AuditFilter, DispatchAggregator, EscalationManager, Explanation,
-    FieldPerformance, GeographicBreakdown, IncidentCheck, IngestStream, Ingested, JournalHead, JournalStat,
-    NotificationOutbox, Settled, SlaMonitorService, Span, StreamEntry, Verification, verify_data,
+    AlertSuppressionManager, AnalyzeTrend, Audit, AuditEntry, AuditFilter, DetectAnomalies, DispatchAggregator,
+    EscalationManager, Explanation, FieldPerformance, GeographicBreakdown, IncidentCheck, IngestStream, Ingested,
+    JournalHead, JournalStat, NotificationOutbox, PolicyEngine, PolicySimulator, Settled, SimulationRequest,
+    SlaMonitorService, Span, StreamEntry, TrendAnalyzer, Verification, verify_data,
 };
 pub use contracts::{ServiceContract, ServiceRegistry};
 pub use error::Error;
 pub use instance::{Config, IonVeil};
+pub use updates::{BUFFERED_UPDATES_MAX, MetricUpdate, MetricUpdates, Update};
 /// Places in the journal, and its hashes.
 pub mod journal {
     pub use ionveil_journal::{Hash, Position, Sequence, StreamId, StreamKind};
@@ -59,7 +63,13 @@ pub use ionveil_actors::error::{Error as ServiceError, Invalid, Kind};
 pub use ionveil_actors::escalation;
 /// Messages of alerts.
 pub use ionveil_actors::notification;
+/// Live policies' messages and answers, and the state machine itself.
+pub use ionveil_actors::policy;
+pub use ionveil_actors::policy::{PolicyScenario, ScenarioBuilder};
 /// Alert rules.
 pub use ionveil_actors::rules;
 /// The runtime underneath: clocks, limits, registries, for hosts that send messages themselves.
 pub use ionveil_actors::runtime;
+/// Simulations: patterns, runs, comparison, and the messages and answers behind them.
+pub use ionveil_actors::simulation;
+pub use ionveil_actors::simulation::{FailurePattern, FailurePatternGenerator, SimulationResult, SimulationStatus};

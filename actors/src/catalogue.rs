@@ -5,7 +5,7 @@ use ionveil_journal::{Record, StreamKind};
 use serde_json::{Value, json};
 
 use crate::runtime::{Aggregate, Event, NOTES_RELEASED, Note, is_note};
-use crate::{alerts, dispatch, escalation, notification, rules};
+use crate::{alerts, dispatch, escalation, notification, policy, rules, simulation};
 
 /// A kind of streams, and what its events are stored as.
 pub struct Kind {
@@ -24,8 +24,10 @@ pub struct Kind {
 type Form = (&'static str, u16, Vec<u8>);
 
 /// Every kind there is.
-pub const KINDS: [Kind; 5] = [
+pub const KINDS: [Kind; 7] = [
     Kind::of::<dispatch::Dispatches>(dispatch::RELEASED),
+    Kind::of::<policy::OrgPolicy>(policy::RELEASED),
+    Kind::of::<simulation::Simulation>(simulation::RELEASED),
     Kind::of::<rules::Rules>(rules::RELEASED),
     Kind::of::<alerts::Alerts>(alerts::RELEASED),
     Kind::of::<escalation::Escalation>(escalation::RELEASED),

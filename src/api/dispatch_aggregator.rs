@@ -1,9 +1,11 @@
 //! Ingest and metrics.
 
 use ionveil_actors::alerts::GetActiveAlerts;
+use std::sync::Arc;
+
 use ionveil_actors::dispatch::{
-    AggregatedMetric, DashboardSnapshot, DispatchEvent, GetDashboardSnapshot, GetMetric, GetWatermark, IngestReport,
-    Instant, SetRetention,
+    AggregatedMetric, DashboardSnapshot, DimensionsInUse, DispatchEvent, GetDashboardSnapshot, GetDimensions,
+    GetMetric, GetWatermark, IngestReport, Instant, Metric, SetDimensionLimit, SetRetention,
 };
 use ionveil_actors::domain::{OrgId, Timestamp};
 use ionveil_journal::Position;
@@ -12,6 +14,7 @@ use serde_json::json;
 use super::ingest_stream::{IngestStream, Settled};
 use crate::error::Error;
 use crate::instance::IonVeil;
+use crate::updates::MetricUpdates;
 
 /// Aggregates dispatch events per org into windows and snapshots.
 #[derive(Clone)]
@@ -146,6 +149,67 @@ impl DispatchAggregator {
         Ok(snapshot)
     }
 
+    /// Events accepted since the last flush, of all orgs; 0 after a start. Reads the journal's latest events, so it may
+    /// block for as long as a disk takes.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn get_buffer_size(&self) -> Result<usize, Error> {
+        self.ionveil.inner.updates.buffered()
+    }
+
+    /// Tells subscribers now what changed since the last flush: one update per changed minute and metric. How many that
+    /// makes, heard or not. Queries see every acknowledged event whether or not it was flushed.
+    ///
+    /// # Errors
+    /// As every method; what could not be told is told with the next flush.
+    pub async fn flush(&self) -> Result<usize, Error> {
+        let updates = Arc::clone(&self.ionveil.inner.updates);
+        apart(&self.ionveil, move || updates.flush()).await
+    }
+
+    /// Live updates of an org's metrics, from the next flush on. Who is too slow loses the oldest and is told how many.
+    ///
+    /// # Errors
+    /// `invalid` when no metric is named.
+    pub async fn subscribe_to_updates(&self, org: &OrgId, metrics: &[Metric]) -> Result<MetricUpdates, Error> {
+        self.ionveil.inner.updates.subscribe(org, metrics, None)
+    }
+
+    /// As [`DispatchAggregator::subscribe_to_updates`], but first the present values of every minute that changed behind a
+    /// position of the journal: that of the last update heard, or [`MetricUpdates::position`].
+    ///
+    /// # Errors
+    /// As [`DispatchAggregator::subscribe_to_updates`], and when the journal cannot be read.
+    pub async fn resume_updates(
+        &self,
+        org: &OrgId,
+        metrics: &[Metric],
+        position: Position,
+    ) -> Result<MetricUpdates, Error> {
+        let updates = Arc::clone(&self.ionveil.inner.updates);
+        let (org, metrics) = (org.clone(), metrics.to_vec());
+        apart(&self.ionveil, move || updates.subscribe(&org, &metrics, Some(position))).await
+    }
+
+    /// Sets how many regions, and how many unit types, of an org are told apart within retention, 10,000 by default; those
+    /// beyond count as `__other__`. True when that is a change.
+    ///
+    /// # Errors
+    /// `invalid` when it is not 1 to 1,000,000.
+    pub async fn set_dimension_limit(&self, org: &OrgId, values_max: u32) -> Result<bool, Error> {
+        let command = SetDimensionLimit { values_max };
+        Ok(self.ionveil.inner.dispatches.tell(org.as_str(), command, self.ionveil.caller.clone()).await?)
+    }
+
+    /// How many regions and unit types are told apart, and how many dispatches count as `__other__`.
+    ///
+    /// # Errors
+    /// `overloaded`, `unavailable`, `corrupt`.
+    pub async fn get_dimensions(&self, org: &OrgId) -> Result<DimensionsInUse, Error> {
+        Ok(self.ionveil.inner.dispatches.ask(org.as_str(), GetDimensions, self.ionveil.caller.clone()).await?)
+    }
+
     /// The time of the org's latest accepted event; `None` before the first.
     ///
     /// # Errors
@@ -153,6 +217,14 @@ impl DispatchAggregator {
     pub async fn get_watermark(&self, org: &OrgId) -> Result<Option<Timestamp>, Error> {
         Ok(self.ionveil.inner.dispatches.ask(org.as_str(), GetWatermark, self.ionveil.caller.clone()).await?)
     }
+}
+
+/// Does work that may block on a thread apart.
+async fn apart<R: Send + 'static>(
+    ionveil: &IonVeil,
+    work: impl FnOnce() -> Result<R, Error> + Send + 'static,
+) -> Result<R, Error> {
+    ionveil.inner.runtime.run_blocking(move || Ok(work())).await?
 }
 
 /// Adds what became of one message to the report of its batch; its tags are the places in the batch.

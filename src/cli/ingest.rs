@@ -131,8 +131,8 @@ impl Job<'_> {
         let mut progress = Progress::bytes(&source.to_string(), source.bytes_total());
         std::thread::scope(|scope| {
             let (sender, chunks) = mpsc::sync_channel(CHUNKS_AHEAD);
-            let (bytes_read, org, mapping) = (&bytes_read, self.org, self.mapping);
-            let reader = scope.spawn(move || read_chunks(source, org, mapping, bytes_read, &sender));
+            let (bytes_read, org, mapping, keeps_raw) = (&bytes_read, self.org, self.mapping, rejects.file.is_some());
+            let reader = scope.spawn(move || read_chunks(source, org, mapping, keeps_raw, bytes_read, &sender));
             // When counting fails the channel is closed, and the reader stops.
             let counted = self.count(chunks, rejects, summary, &mut || {
                 progress.set(bytes_read.load(Ordering::Relaxed));
@@ -205,13 +205,18 @@ fn read_chunks(
     source: &Source,
     org: &OrgId,
     mapping: Option<&Mapping>,
+    keeps_raw: bool,
     bytes_read: &AtomicU64,
     chunks: &mpsc::SyncSender<Vec<Row>>,
 ) -> Result<(), ingest::Error> {
     let mut chunk = Vec::with_capacity(CHUNK_ROWS);
     let mut bytes = 0;
-    let result = ingest::read(source, org, mapping, bytes_read, &mut |row| {
+    let result = ingest::read(source, org, mapping, bytes_read, &mut |mut row| {
         bytes += row.len;
+        if !keeps_raw {
+            // Nobody will ask how the row stood; what is freed here need not be carried through the whole system.
+            row.raw = String::new();
+        }
         chunk.push(row);
         if chunk.len() < CHUNK_ROWS && bytes < CHUNK_BYTES {
             return ControlFlow::Continue(());

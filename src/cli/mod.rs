@@ -2,30 +2,43 @@
 
 mod acting;
 mod alert;
+mod anomalies;
 mod audit;
+mod compare;
 mod compliance;
 mod contracts;
+mod counterfactual;
 mod demo;
+mod drawing;
 mod escalation_policy;
 mod escalations;
 mod export;
 mod failure;
+mod fit;
+mod heatmap;
 mod incident;
 mod incident_import;
 mod ingest;
 mod journal;
 mod metric;
+mod montecarlo;
 mod notifications;
 mod output;
+mod pattern;
 mod place;
+mod policy;
 mod positioned;
 mod progress;
 mod regions;
 mod rule;
+mod simulate;
 mod snapshot;
 mod standards;
 mod suppress;
+mod sweep;
 mod time;
+mod timeline;
+mod trend;
 mod utilisation;
 
 use std::path::PathBuf;
@@ -70,8 +83,36 @@ enum Command {
     Metric(metric::Args),
     /// Everything a dashboard shows of an org.
     Snapshot(snapshot::Args),
+    /// Which way a metric goes, and where it will be in an hour.
+    Trend(trend::Args),
+    /// The windows in which a metric stands out from the others.
+    Anomalies(anomalies::Args),
     /// A summary of an org's dispatches per region.
     Regions(regions::Args),
+    /// A metric over a grid of where dispatches are.
+    Heatmap(heatmap::Args),
+    /// Try a policy against a failure pattern.
+    Simulate(simulate::Args),
+    /// A failure pattern, from a file or made by rule.
+    Pattern(pattern::Args),
+    /// Try several policies against the same pattern.
+    Compare(compare::CompareArgs),
+    /// Try several policies and recommend one, with reasons.
+    Recommend(compare::RecommendArgs),
+    /// Try every combination of thresholds.
+    Sweep(sweep::Args),
+    /// Try policies against many random patterns.
+    Montecarlo(montecarlo::Args),
+    /// Estimate how bursty recorded failures are.
+    Fit(fit::Args),
+    /// What a policy would have done with the outcomes that an org recorded.
+    Counterfactual(counterfactual::Args),
+    /// Look at the live policy of an org, feed it, move it.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  ionveil policy record --org sffd failure --count 3 && ionveil policy show --org sffd"
+    )]
+    Policy(policy::Command),
     /// When alerts are raised.
     #[command(subcommand, after_help = "Example:\n  ionveil rule add examples/alert-rules.toml && ionveil rule list")]
     Rule(rule::Command),
@@ -148,7 +189,19 @@ fn run(command: Command, place: &place::Place, output: &mut Output) -> Result<Ex
         Command::Ingest(args) => ingest::run(&args, place, output),
         Command::Metric(args) => metric::run(&args, place, output),
         Command::Snapshot(args) => snapshot::run(&args, place, output),
+        Command::Trend(args) => trend::run(&args, place, output),
+        Command::Anomalies(args) => anomalies::run(&args, place, output),
         Command::Regions(args) => regions::run(&args, place, output),
+        Command::Heatmap(args) => heatmap::run(&args, place, output),
+        Command::Simulate(args) => simulate::run(&args, place, output),
+        Command::Pattern(args) => pattern::run(&args, output),
+        Command::Compare(args) => compare::run_compare(&args, place, output),
+        Command::Recommend(args) => compare::run_recommend(&args, place, output),
+        Command::Sweep(args) => sweep::run(&args, output),
+        Command::Montecarlo(args) => montecarlo::run(&args, output),
+        Command::Fit(args) => fit::run(&args, place, output),
+        Command::Counterfactual(args) => counterfactual::run(&args, place, output),
+        Command::Policy(command) => policy::run(&command, place, output),
         Command::Rule(command) => rule::run(&command, place, output),
         Command::Incident(command) => incident::run(&command, place, output),
         Command::Alert(command) => alert::run(&command, place, output),

@@ -110,6 +110,32 @@ pub enum Error {
     /// The mapping does not say what it should.
     #[error(transparent)]
     BadMapping(#[from] BadMapping),
+    /// A scenario or a pattern is none.
+    #[error(transparent)]
+    BadInput(#[from] Box<BadInput>),
+}
+
+/// The fault in a scenario or a pattern, with the place where it is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name}{}{}: {invalid}", Place("line", *.line), Place("column", *.column))]
+pub struct BadInput {
+    /// The file.
+    pub name: String,
+    /// Line in it, when it has one; counts from 1.
+    pub line: Option<u64>,
+    /// Column in that line, when it is known; counts from 1.
+    pub column: Option<u64>,
+    /// Field, value and what is allowed.
+    pub invalid: Invalid,
+}
+
+struct Place(&'static str, Option<u64>);
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Place(what, number) = self;
+        number.map_or(Ok(()), |number| write!(f, ", {what} {number}"))
+    }
 }
 
 /// One fault in a mapping file, with the place where it is.
@@ -152,6 +178,7 @@ impl Error {
             Error::Empty { name, allowed } => Some(Invalid::new("FILE", format_args!("{name} (empty)"), *allowed)),
             Error::Header { invalid, .. } => Some(invalid.clone()),
             Error::BadMapping(bad) => Some(bad.invalid.clone()),
+            Error::BadInput(bad) => Some(bad.invalid.clone()),
         }
     }
 

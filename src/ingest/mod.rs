@@ -45,12 +45,14 @@ mod error;
 mod lines;
 mod mapping;
 mod ndjson;
+mod policy_input;
 mod reader;
 mod source;
 #[cfg(test)]
 mod testing;
 
-pub use error::{BadMapping, Error, FieldError, Rejection};
+pub use error::{BadInput, BadMapping, Error, FieldError, Rejection};
 pub use mapping::{BoundMapping, Mapping};
+pub use policy_input::{read_pattern, read_scenario};
 pub use reader::{ROW_BYTES_MAX, ReadSummary, Row, probe, read, read_from};
 pub use source::Source;

@@ -41,7 +41,10 @@ impl Row {
             Err(error) if error.error_len().is_none() && raw.len() > kept.len() => &kept[..error.valid_up_to()],
             _ => kept,
         };
-        String::from_utf8_lossy(kept).into_owned()
+        match std::str::from_utf8(kept) {
+            Ok(text) => text.to_owned(),
+            Err(_) => String::from_utf8_lossy(kept).into_owned(),
+        }
     }
 }
 

@@ -103,7 +103,8 @@ fn a_changed_byte_of_any_stored_event_is_found() {
 fn a_cut_file_is_found() {
     let home = whole();
     let bytes = std::fs::read(db(&home)).expect("a file");
-    let last = *places(&bytes, format!("needle-{}", ROWS - 1).as_bytes()).last().expect("it is stored");
+    // Where it stands first it is the event; a stored copy of the state, which may be lost, comes after it.
+    let last = places(&bytes, format!("needle-{}", ROWS - 1).as_bytes())[0];
     let first = places(&bytes, b"needle-0")[0];
     for (what, len) in
         [("behind the last event's start", last + 3), ("in the first block", first + 3), ("to nothing", 0)]

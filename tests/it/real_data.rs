@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicU64;
 use ionveil::dispatch::{AggregationType, Dimensions, DispatchEvent, GetMetric, Instant, Metric, Percent};
 use ionveil::domain::{OrgId, Timestamp};
 use ionveil::ingest::{self, Mapping, Source};
-use ionveil::{Config, IonVeil, blocking};
+use ionveil::{AnalyzeTrend, Config, IonVeil, blocking};
 use serde_json::{Value, json};
 
 use crate::support::{Home, shuffle};
@@ -216,4 +216,122 @@ fn rows_in_any_order_give_the_same_answers() {
     let mut shuffled = events.clone();
     shuffle(&mut shuffled, SEED);
     assert!(told(events) == told(shuffled), "another order, other answers");
+}
+
+/// The file by another mapping: everything that is not named is as in the shipped one.
+fn ingested_by(rows: &Path, timestamp: &str, region: &str) -> (IonVeil, u64) {
+    let text = format!(
+        r#"
+        event_id = {{ column = "RowID" }}
+        dispatch_id = {{ column = "CallNumber" }}
+        timestamp = {timestamp}
+        severity = {{ column = "Priority", values = {{ E = 5, 3 = 4, 2 = 3, C = 3, 1 = 2, B = 2, A = 1, I = 1 }} }}
+        response_time_minutes = {{ column = "Delay" }}
+        distance_km = {{ constant = 0.0 }}
+        region = {{ column = "{region}" }}
+        unit_type = {{ column = "UnitType" }}
+        [sla_met]
+        column = "Priority"
+        allowed_minutes = {{ E = 5, 3 = 10, 2 = 20, C = 20, 1 = 45, B = 45, A = 120, I = 120 }}
+        "#
+    );
+    let mapping = Mapping::parse("mapping", &text).expect("a mapping");
+    let ionveil = IonVeil::open(Config::in_memory()).expect("memory");
+    let aggregator = blocking::DispatchAggregator::new(&ionveil);
+    aggregator.set_retention(&org(), 0).expect("in range");
+    let (mut events, mut rejected) = (Vec::new(), 0);
+    ingest::read(&Source::from(rows), &org(), Some(&mapping), &AtomicU64::new(0), &mut |row| {
+        match row.outcome {
+            Ok(event) => events.push(event),
+            Err(_) => rejected += 1,
+        }
+        ControlFlow::Continue(())
+    })
+    .expect("a whole file");
+    let count = events.len();
+    assert_eq!(aggregator.ingest_batch(events).expect("taken").accepted, count);
+    (ionveil, rejected)
+}
+
+#[test]
+fn by_call_date_and_neighbourhood_the_slope_and_every_neighbourhood_match_the_reference() {
+    let Some((rows, figures)) = real_data() else { return };
+    let timestamp = r#"{ column = "CallDate", pattern = "%m/%d/%Y", time_zone = "UTC" }"#;
+    let (ionveil, rejected) = ingested_by(Path::new(&rows), timestamp, "Neighborhood");
+    assert_eq!(rejected, 0);
+
+    let slope = &figures["daily_mean_response_slope"];
+    let days = slope["days_with_data"].as_u64().expect("a number") as usize;
+    let question = AnalyzeTrend {
+        lookback_periods: days + 1,
+        ..AnalyzeTrend::new(Metric::ResponseTime, ionveil::domain::TimeWindow::Day1)
+    };
+    let trend = blocking::TrendAnalyzer::new(&ionveil).analyze_trend(&org(), question).expect("a trend");
+    assert_eq!(trend.points.len(), days);
+    assert_close(trend.slope * 24.0, &slope["slope_minutes_per_day"], "slope");
+    let day = |point: &ionveil::dispatch::TrendPoint| point.timestamp.to_string()[..10].to_owned();
+    assert_eq!(json!(day(&trend.points[0])), slope["first_day"]);
+    assert_eq!(json!(day(&trend.points[days - 1])), slope["last_day"]);
+    // The line is held by its slope and by where it is an hour after the last day began.
+    let first: Timestamp = trend.points[0].timestamp;
+    let hours = (trend.points[days - 1].timestamp.as_micros() - first.as_micros()) as f64 / 3.6e9 + 1.0;
+    let at_first = trend.forecast_next_hour.expect("a line") - trend.slope * hours;
+    assert_close(at_first, &slope["intercept_minutes"], "intercept");
+
+    let start = Some(Instant::At(START.parse().expect("an instant")));
+    let geography = blocking::GeographicBreakdown::new(&ionveil);
+    let regions = geography.get_regional_summary(&org(), start, Some(Instant::Latest)).expect("an answer");
+    let neighbourhoods = figures["by_neighborhood"].as_object().expect("an object");
+    assert_eq!(regions.keys().collect::<Vec<_>>(), neighbourhoods.keys().collect::<Vec<_>>());
+    let aggregator = blocking::DispatchAggregator::new(&ionveil);
+    for (name, expected) in neighbourhoods {
+        let region = &regions[name];
+        for (figure, value) in [
+            ("count", region.dispatch_count as f64),
+            ("mean", region.avg_response),
+            ("p50", region.p50_response),
+            ("p90", region.p90_response),
+            ("sla_share", region.sla_compliance),
+        ] {
+            assert_close(value, &expected[figure], &format!("{name} {figure}"));
+        }
+        let dimensions = Dimensions::any().with("region", name).expect("a region");
+        let figures = answers(&aggregator, &dimensions, &["p95", "p99", "max"]);
+        for (figure, value) in figures.as_object().expect("an object") {
+            assert_close(value.as_f64().expect("a value"), &expected[figure], &format!("{name} {figure}"));
+        }
+    }
+}
+
+#[test]
+fn the_busiest_week_hour_by_hour_matches_the_reference() {
+    let Some((rows, figures)) = real_data() else { return };
+    let timestamp = r#"{ column = "AvailableDtTm", pattern = "%m/%d/%Y %I:%M:%S %p", time_zone = "UTC" }"#;
+    let (ionveil, rejected) = ingested_by(Path::new(&rows), timestamp, "Battalion");
+    assert_eq!(Some(rejected), figures["rows_without_AvailableDtTm"].as_u64());
+    let week = &figures["busiest_week"];
+    let monday: Timestamp =
+        format!("{}T00:00:00Z", week["week_start"].as_str().expect("a day")).parse().expect("a day");
+    let hour = ionveil::domain::MICROS_PER_HOUR;
+    let aggregator = blocking::DispatchAggregator::new(&ionveil);
+    let counts = |start: Timestamp, window| -> Vec<u64> {
+        let question = GetMetric {
+            start: Some(Instant::At(start)),
+            end: Some(Instant::At(start.saturating_add_micros(168 * hour))),
+            ..GetMetric::new(Metric::DispatchCount, window, AggregationType::Count)
+        };
+        aggregator.get_metric(&org(), question).expect("an answer").iter().map(|it| it.sample_count).collect()
+    };
+    assert_eq!(json!(counts(monday, ionveil::domain::TimeWindow::Hour1)), week["hourly_counts"]);
+    assert_eq!(json!(counts(monday, ionveil::domain::TimeWindow::All)[0]), week["total"]);
+    // And it is the busiest one: the days of each week from Monday on, the earliest week where several have as many.
+    let question = GetMetric {
+        start: Some(Instant::At("2000-01-03T00:00:00Z".parse().expect("a Monday"))),
+        end: Some(Instant::Latest),
+        ..GetMetric::new(Metric::DispatchCount, ionveil::domain::TimeWindow::Day1, AggregationType::Count)
+    };
+    let days = aggregator.get_metric(&org(), question).expect("an answer");
+    let weeks = days.chunks(7).map(|days| (days.iter().map(|day| day.sample_count).sum::<u64>(), days[0].window_start));
+    let busiest = weeks.max_by_key(|&(total, start)| (total, std::cmp::Reverse(start)));
+    assert_eq!(busiest.map(|(_, start)| start), Some(monday));
 }

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use super::cell::{GroupFilter, Merged, MinuteCell};
 use super::dispatch_event::Status;
+use super::merged::{Filter, Merged};
+use super::names::Names;
 use super::query::{
-    AggregatedMetric, AggregationType, DashboardSnapshot, Dimensions, GetDashboardSnapshot, GetMetric, GetRegions,
-    GetWatermark, Instant, Metric, Percent, RegionSummary, WINDOWS_MAX,
+    AggregatedMetric, AggregationType, DashboardSnapshot, DimensionInUse, Dimensions, DimensionsInUse,
+    GetDashboardSnapshot, GetDimensions, GetMetric, GetMinutes, GetRegionMap, GetRegions, GetWatermark, Instant,
+    Metric, Percent, RegionOnMap, RegionSummary, WINDOWS_MAX,
 };
 use super::state::{Dispatches, minute_of};
-use crate::domain::{MICROS_PER_HOUR, MICROS_PER_MINUTE, TimeWindow, Timestamp};
+use super::timeline::Row;
+use crate::domain::{ExactSum, MICROS_PER_HOUR, MICROS_PER_MINUTE, TimeWindow, Timestamp};
 use crate::error::{Error, Invalid};
 use crate::runtime::{Given, Query};
 
@@ -20,15 +23,14 @@ impl Query<Dispatches> for GetMetric {
         let span = span_of(state, given, self.start, self.end, self.as_of)?;
         let windows = Windows::over(self.window, span)?;
         let filter = filter_of(state, &self.dimensions);
-        let mut merged = filter.map(|filter| windows.merge(state, filter, self.metric, self.aggregation));
-        let merged = merged.get_or_insert_default();
-        merged.retain(|_, window| window.count > 0);
+        let merged = filter.map(|filter| windows.merge(state, filter, self.metric, self.aggregation));
+        let mut held = merged.unwrap_or_default();
 
         let lists_empty = self.include_empty
             || self.metric == Metric::DispatchCount
             || matches!(self.aggregation, AggregationType::Sum | AggregationType::Count);
-        let held = merged.keys().next().copied().zip(merged.keys().next_back().copied());
-        let listed = match (self.start.is_some(), self.end.is_some(), held) {
+        let ends = held.first().map(|(first, _)| *first).zip(held.last().map(|(last, _)| *last));
+        let listed = match (self.start.is_some(), self.end.is_some(), ends) {
             (true, true, _) => Some((0, windows.count - 1)),
             (_, _, None) => None,
             (start_given, end_given, Some((first, last))) => {
@@ -36,24 +38,30 @@ impl Query<Dispatches> for GetMetric {
             }
         };
         let Some((first, last)) = listed else { return Ok(Vec::new()) };
+        let dimensions = self.dimensions.to_map();
         let metric = |index: i64, window: &mut Merged| {
             let (window_start, window_end) = windows.bounds(index);
             AggregatedMetric {
                 metric_name: self.metric.as_str(),
-                value: window.value(self.aggregation).filter(|value| value.is_finite()),
+                value: window.value().filter(|value| value.is_finite()),
                 window_start,
                 window_end,
-                dimensions: self.dimensions.to_map(),
+                dimensions: dimensions.clone(),
                 sample_count: window.count,
                 aggregation: self.aggregation,
-                exact: true,
+                exact: window.is_exact(),
             }
         };
         if !lists_empty {
-            return Ok(merged.iter_mut().map(|(&index, window)| metric(index, window)).collect());
+            return Ok(held.iter_mut().map(|(index, window)| metric(*index, window)).collect());
         }
         let mut nothing = Merged::new(self.metric, self.aggregation);
-        Ok((first..=last).map(|index| metric(index, merged.get_mut(&index).unwrap_or(&mut nothing))).collect())
+        let mut held = held.into_iter().peekable();
+        let answer = (first..=last).map(|index| match held.next_if(|(of, _)| *of == index) {
+            Some((_, mut window)) => metric(index, &mut window),
+            None => metric(index, &mut nothing),
+        });
+        Ok(answer.collect())
     }
 }
 
@@ -65,9 +73,8 @@ impl Query<Dispatches> for GetDashboardSnapshot {
         let last_before = as_of.saturating_add_micros(-1);
         let end = (minute_of(last_before) + 1) * MICROS_PER_MINUTE;
         let hour = Windows { start: end - MICROS_PER_HOUR, end, width: None, count: 1 };
-        let overall = |metric, aggregation| hour.single(state, Dimensions::any(), metric, aggregation);
         let p = AggregationType::Percentile;
-        let mut metrics: Vec<AggregatedMetric> = [
+        let mut headlines = [
             (Metric::ResponseTime, AggregationType::Average),
             (Metric::ResponseTime, p(Percent::P50)),
             (Metric::ResponseTime, p(Percent::P90)),
@@ -78,22 +85,44 @@ impl Query<Dispatches> for GetDashboardSnapshot {
             (Metric::DispatchCount, AggregationType::Count),
             (Metric::SlaCompliance, AggregationType::Average),
         ]
-        .into_iter()
-        .map(|(metric, aggregation)| overall(metric, aggregation))
-        .collect();
+        .map(|(metric, aggregation)| Merged::new(metric, aggregation));
+        let mut regions: BTreeMap<u32, [Merged; 2]> = BTreeMap::new();
+        for row in hour.rows(state).flatten().filter(|row| row.is_closed) {
+            headlines.iter_mut().for_each(|merged| merged.add(row));
+            let of_region = regions.entry(row.region).or_insert_with(|| {
+                [
+                    Merged::new(Metric::ResponseTime, p(Percent::P90)),
+                    Merged::new(Metric::DispatchCount, AggregationType::Count),
+                ]
+            });
+            of_region.iter_mut().for_each(|merged| merged.add(row));
+        }
+        let mut metrics: Vec<AggregatedMetric> =
+            headlines.into_iter().map(|merged| hour.metric(merged, &Dimensions::any())).collect();
         let average_response_time = metrics[0].value;
         let sla_compliance_rate = metrics[8].value.unwrap_or(1.0);
-        metrics.extend(hour.by_region(state, Metric::ResponseTime, p(Percent::P90)));
-        metrics.extend(hour.by_region(state, Metric::DispatchCount, AggregationType::Count));
+        let by_name: BTreeMap<&str, [Merged; 2]> =
+            regions.into_iter().map(|(number, merged)| (state.regions.name(number), merged)).collect();
+        let (mut response_times, mut counts) = (Vec::new(), Vec::new());
+        for (region, [response_time, count]) in by_name {
+            let dimensions = Dimensions { region: Some(region.to_owned()), ..Dimensions::any() };
+            response_times.push(hour.metric(response_time, &dimensions));
+            counts.push(hour.metric(count, &dimensions));
+        }
+        metrics.extend(response_times);
+        metrics.extend(counts);
         metrics.retain(|metric| metric.value.is_some());
-        let latest = latest_statuses(state, as_of);
-        let count_of = |wanted| latest.iter().filter(|&&status| status == wanted).count();
+        let (mut active, mut pending) = (0, 0);
+        for status in state.ledger.latest_statuses(as_of) {
+            active += usize::from(status == Status::Active);
+            pending += usize::from(status == Status::Pending);
+        }
         Ok(DashboardSnapshot {
             org_id: self.org_id,
             timestamp: as_of,
             metrics,
-            active_dispatches: count_of(Status::Active),
-            pending_dispatches: count_of(Status::Pending),
+            active_dispatches: active,
+            pending_dispatches: pending,
             sla_compliance_rate,
             average_response_time,
             alerts: Vec::new(),
@@ -106,31 +135,123 @@ impl Query<Dispatches> for GetRegions {
 
     fn answer(self, state: &Dispatches, given: &Given) -> Result<BTreeMap<String, RegionSummary>, Error> {
         let span = Windows::over(TimeWindow::All, span_of(state, given, self.start, self.end, None)?)?;
-        let percentile = AggregationType::Percentile;
-        let mut regions: BTreeMap<u32, (Merged, Merged)> = BTreeMap::new();
-        for (minute, cell) in span.cells(state) {
-            for (number, part) in cell.regions() {
-                let (response, distance) = regions.entry(number).or_insert_with(|| {
-                    let response = Merged::new(Metric::ResponseTime, percentile(Percent::P50));
-                    (response, Merged::new(Metric::Distance, AggregationType::Average))
-                });
-                part.merge_into(response, GroupFilter::default(), minute, span.start, span.end);
-                part.merge_into(distance, GroupFilter::default(), minute, span.start, span.end);
+        let mut regions: BTreeMap<u32, Region> = BTreeMap::new();
+        for row in span.rows(state).flatten().filter(|row| row.is_closed) {
+            regions.entry(row.region).or_default().add(row);
+        }
+        let summary =
+            |(number, region): (u32, Region)| Some((state.regions.name(number).to_owned(), region.summary()?));
+        Ok(regions.into_iter().filter_map(summary).collect())
+    }
+}
+
+impl Query<Dispatches> for GetRegionMap {
+    /// By name.
+    type Answer = Vec<RegionOnMap>;
+
+    fn answer(self, state: &Dispatches, given: &Given) -> Result<Vec<RegionOnMap>, Error> {
+        let span = Windows::over(TimeWindow::All, span_of(state, given, self.start, self.end, None)?)?;
+        let mut regions: BTreeMap<&str, (Region, Middle)> = BTreeMap::new();
+        for (place, row) in state.timeline.located(span.start, span.end).filter(|(_, row)| row.is_closed) {
+            let (region, middle) = regions.entry(state.regions.name(row.region)).or_default();
+            region.add(row);
+            if let Some((latitude, longitude)) = place {
+                middle.latitudes.add(latitude);
+                middle.longitudes.add(longitude);
+                middle.located += 1;
             }
         }
-        let summary = |(number, (mut response, mut distance)): (u32, (Merged, Merged))| {
-            // A region that only has dispatches outside the exact span has no values, and no entry.
-            let summary = RegionSummary {
-                dispatch_count: response.count,
-                avg_response: response.value(AggregationType::Average)?,
-                p50_response: response.value(percentile(Percent::P50))?,
-                p90_response: response.value(percentile(Percent::P90))?,
-                sla_compliance: response.met as f64 / response.count as f64,
-                avg_distance: distance.value(AggregationType::Average)?,
-            };
-            Some((state.regions.name(number).to_string(), summary))
+        let on_map = |(name, (region, middle)): (&str, (Region, Middle))| {
+            let located = Some(middle.located).filter(|located| *located > 0)?;
+            Some(RegionOnMap {
+                region: name.to_owned(),
+                latitude: middle.latitudes.value() / located as f64,
+                longitude: middle.longitudes.value() / located as f64,
+                located,
+                summary: region.summary()?,
+            })
         };
-        Ok(regions.into_iter().filter_map(summary).collect())
+        Ok(regions.into_iter().filter_map(on_map).collect())
+    }
+}
+
+/// Where the located dispatches of a region are.
+#[derive(Default)]
+struct Middle {
+    latitudes: ExactSum,
+    longitudes: ExactSum,
+    located: u64,
+}
+
+/// What the closed dispatches of one region add up to.
+struct Region {
+    average: Merged,
+    median: Merged,
+    p90: Merged,
+    compliance: Merged,
+    distance: Merged,
+}
+
+impl Default for Region {
+    fn default() -> Self {
+        Region {
+            average: Merged::new(Metric::ResponseTime, AggregationType::Average),
+            median: Merged::new(Metric::ResponseTime, AggregationType::Percentile(Percent::P50)),
+            p90: Merged::new(Metric::ResponseTime, AggregationType::Percentile(Percent::P90)),
+            compliance: Merged::new(Metric::SlaCompliance, AggregationType::Average),
+            distance: Merged::new(Metric::Distance, AggregationType::Average),
+        }
+    }
+}
+
+impl Region {
+    fn add(&mut self, row: &Row) {
+        let Region { average, median, p90, compliance, distance } = self;
+        for merged in [average, median, p90, compliance, distance] {
+            merged.add(row);
+        }
+    }
+
+    fn summary(mut self) -> Option<RegionSummary> {
+        Some(RegionSummary {
+            dispatch_count: self.average.count,
+            avg_response: self.average.value()?,
+            p50_response: self.median.value()?,
+            p90_response: self.p90.value()?,
+            sla_compliance: self.compliance.value()?,
+            avg_distance: self.distance.value()?,
+        })
+    }
+}
+
+impl Query<Dispatches> for GetMinutes {
+    /// The metrics in the order of [`Metric::ALL`], for each minute.
+    type Answer = Vec<[AggregatedMetric; 4]>;
+
+    fn answer(self, state: &Dispatches, _: &Given) -> Result<Self::Answer, Error> {
+        let of_minute = |at: Timestamp| {
+            let start = minute_of(at) * MICROS_PER_MINUTE;
+            let minute = Windows { start, end: start + MICROS_PER_MINUTE, width: None, count: 1 };
+            let mut merged = Metric::ALL.map(|metric| Merged::new(metric, metric.natural_aggregation()));
+            for row in minute.rows(state).flatten().filter(|row| row.is_closed) {
+                merged.iter_mut().for_each(|merged| merged.add(row));
+            }
+            merged.map(|merged| minute.metric(merged, &Dimensions::any()))
+        };
+        Ok(self.minutes.into_iter().map(of_minute).collect())
+    }
+}
+
+impl Query<Dispatches> for GetDimensions {
+    type Answer = DimensionsInUse;
+
+    fn answer(self, state: &Dispatches, _: &Given) -> Result<DimensionsInUse, Error> {
+        let in_use = |names: &Names| DimensionInUse { values: names.distinct(), other_dispatches: names.others() };
+        Ok(DimensionsInUse {
+            values_max: state.dimension_values_max,
+            region: in_use(&state.regions),
+            unit_type: in_use(&state.unit_types),
+        })
     }
 }
 
@@ -142,7 +263,7 @@ impl Query<Dispatches> for GetWatermark {
     }
 }
 
-fn resolve(state: &Dispatches, given: &Given, instant: Instant) -> Timestamp {
+pub(super) fn resolve(state: &Dispatches, given: &Given, instant: Instant) -> Timestamp {
     match instant {
         Instant::At(at) => at,
         Instant::FromNow(micros) => given.now.saturating_add_micros(micros),
@@ -151,7 +272,7 @@ fn resolve(state: &Dispatches, given: &Given, instant: Instant) -> Timestamp {
 }
 
 /// The span asked for, in microseconds: start included, end not.
-fn span_of(
+pub(super) fn span_of(
     state: &Dispatches,
     given: &Given,
     start: Option<Instant>,
@@ -171,8 +292,8 @@ fn span_of(
 }
 
 /// `None` when a dimension asks for a name that never occurred, so that nothing can match.
-fn filter_of(state: &Dispatches, dimensions: &Dimensions) -> Option<GroupFilter> {
-    let mut filter = GroupFilter { severity: dimensions.severity, ..GroupFilter::default() };
+pub(super) fn filter_of(state: &Dispatches, dimensions: &Dimensions) -> Option<Filter> {
+    let mut filter = Filter { severity: dimensions.severity, ..Filter::default() };
     if let Some(region) = &dimensions.region {
         filter.region = Some(state.regions.find(region)?);
     }
@@ -216,88 +337,47 @@ impl Windows {
         (clamped(start), clamped(end))
     }
 
-    /// The minutes that the windows touch.
-    fn cells<'a>(&self, state: &'a Dispatches) -> impl Iterator<Item = (i64, &'a MinuteCell)> + use<'a> {
-        let first = self.start.div_euclid(MICROS_PER_MINUTE);
-        let last = (self.end - 1).div_euclid(MICROS_PER_MINUTE);
-        state.minutes.range(first..=last).map(|(&minute, cell)| (minute, cell))
+    /// The rows that lie in the windows, in the order of time.
+    fn rows<'a>(&self, state: &'a Dispatches) -> impl Iterator<Item = &'a [Row]> + use<'a> {
+        state.timeline.slices(self.start, self.end)
     }
 
-    /// What each window that may hold anything adds up to, by its number.
+    /// What each window that holds anything adds up to, with its number, in ascending order.
     fn merge(
         &self,
         state: &Dispatches,
-        filter: GroupFilter,
+        filter: Filter,
         metric: Metric,
         aggregation: AggregationType,
-    ) -> BTreeMap<i64, Merged> {
-        let mut windows: BTreeMap<i64, Merged> = BTreeMap::new();
-        for (minute, cell) in self.cells(state) {
-            let index = self.width.map_or(0, |width| (minute * MICROS_PER_MINUTE - self.start).div_euclid(width));
-            let window = windows.entry(index).or_insert_with(|| Merged::new(metric, aggregation));
-            cell.merge_into(window, filter, minute, self.start, self.end);
+    ) -> Vec<(i64, Merged)> {
+        let mut windows: Vec<(i64, Merged)> = Vec::new();
+        // Rows come in the order of time, so that it is only looked up where a row lies when it lies behind the present window.
+        let mut window_end = i64::MIN;
+        for row in self.rows(state).flatten().filter(|row| filter.fits(row)) {
+            if row.at >= window_end {
+                let index = self.width.map_or(0, |width| (row.at - self.start).div_euclid(width));
+                window_end = self.width.map_or(i64::MAX, |width| self.start + (index + 1) * width);
+                windows.push((index, Merged::new(metric, aggregation)));
+            }
+            if let Some((_, window)) = windows.last_mut() {
+                window.add(row);
+            }
         }
         windows
     }
 
     /// The value of a single window over the whole span.
-    fn single(
-        &self,
-        state: &Dispatches,
-        dimensions: Dimensions,
-        metric: Metric,
-        aggregation: AggregationType,
-    ) -> AggregatedMetric {
-        let merged = match filter_of(state, &dimensions) {
-            Some(filter) => self.merge(state, filter, metric, aggregation).remove(&0),
-            None => None,
-        };
-        self.metric(merged.unwrap_or_else(|| Merged::new(metric, aggregation)), &dimensions, metric, aggregation)
-    }
-
-    /// The values of a single window over the whole span, of each region that has closed dispatches in it, by name.
-    fn by_region(&self, state: &Dispatches, metric: Metric, aggregation: AggregationType) -> Vec<AggregatedMetric> {
-        let mut regions: BTreeMap<&str, Merged> = BTreeMap::new();
-        for (minute, cell) in self.cells(state) {
-            for (number, part) in cell.regions() {
-                let region =
-                    regions.entry(state.regions.name(number)).or_insert_with(|| Merged::new(metric, aggregation));
-                part.merge_into(region, GroupFilter::default(), minute, self.start, self.end);
-            }
-        }
-        let of_region = |(region, merged): (&str, Merged)| {
-            let dimensions = Dimensions { region: Some(region.to_owned()), ..Dimensions::any() };
-            self.metric(merged, &dimensions, metric, aggregation)
-        };
-        regions.into_iter().map(of_region).collect()
-    }
-
-    fn metric(
-        &self,
-        mut merged: Merged,
-        dimensions: &Dimensions,
-        metric: Metric,
-        aggregation: AggregationType,
-    ) -> AggregatedMetric {
+    fn metric(&self, mut merged: Merged, dimensions: &Dimensions) -> AggregatedMetric {
         let (window_start, window_end) = self.bounds(0);
         AggregatedMetric {
-            metric_name: metric.as_str(),
-            value: merged.value(aggregation).filter(|value| value.is_finite()),
+            metric_name: merged.metric().as_str(),
+            value: merged.value().filter(|value| value.is_finite()),
             window_start,
             window_end,
             dimensions: dimensions.to_map(),
             sample_count: merged.count,
-            aggregation,
-            exact: true,
+            aggregation: merged.aggregation(),
+            exact: merged.is_exact(),
         }
     }
-}
-
-/// The latest status before `as_of` of each dispatch that was ever anything but closed.
-fn latest_statuses(state: &Dispatches, as_of: Timestamp) -> Vec<Status> {
-    let latest = state.ever_open.iter().filter_map(|dispatch_id| {
-        let reports = state.reports[dispatch_id].iter().filter(|report| report.timestamp < as_of);
-        reports.max().map(|report| report.status)
-    });
-    latest.collect()
 }

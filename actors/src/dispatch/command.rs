@@ -95,3 +95,11 @@ pub struct SetRetention {
     /// Hours behind the latest event; 0 keeps everything.
     pub hours: u32,
 }
+
+/// Changes how many regions, and how many unit types, are told apart within retention; those beyond count as `__other__`.
+/// What is known already stays. Replies whether that was a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SetDimensionLimit {
+    /// 1 to 1,000,000.
+    pub values_max: u32,
+}

@@ -1,12 +1,15 @@
 //! State and command to decision or refusal.
 
-use std::collections::HashMap;
+use std::hash::BuildHasher;
 
-use super::command::{IngestBatch, IngestReport, Rejected, RejectedBecause, SetRetention};
+use hashbrown::hash_table::Entry;
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use super::command::{IngestBatch, IngestReport, Rejected, RejectedBecause, SetDimensionLimit, SetRetention};
 use super::dispatch_event::DispatchEvent;
-use super::event::{DispatchRecorded, Event, RetentionSet};
+use super::event::{DimensionLimitSet, DispatchRecorded, Event, RetentionSet};
 use super::state::{Dispatches, earliest_kept};
-use super::{FUTURE_TOLERANCE_MINUTES, METADATA_BYTES_MAX, RETENTION_HOURS_MAX};
+use super::{DIMENSION_VALUES_MAX, FUTURE_TOLERANCE_MINUTES, METADATA_BYTES_MAX, RETENTION_HOURS_MAX};
 use crate::domain::{MICROS_PER_MINUTE, Severity, Timestamp};
 use crate::error::{Error, Invalid};
 use crate::runtime::{Command, Decision, Given};
@@ -15,7 +18,7 @@ impl Command<Dispatches> for IngestBatch {
     type Reply = IngestReport;
 
     fn decide(self, state: &Dispatches, given: &Given) -> Result<Decision<Event, IngestReport>, Error> {
-        let mut batch = Batch::new(state, given.now);
+        let mut batch = Batch::new(state, given.now, self.events.len());
         for (index, event) in self.events.into_iter().enumerate() {
             batch.take(index, event);
         }
@@ -37,24 +40,41 @@ impl Command<Dispatches> for SetRetention {
     }
 }
 
+impl Command<Dispatches> for SetDimensionLimit {
+    type Reply = bool;
+
+    fn decide(self, state: &Dispatches, _: &Given) -> Result<Decision<Event, bool>, Error> {
+        let values_max = self.values_max;
+        if !(1..=DIMENSION_VALUES_MAX).contains(&values_max) {
+            return Err(Invalid::new("dimension_values", values_max, format!("1 to {DIMENSION_VALUES_MAX}")).into());
+        }
+        let is_change = state.dimension_values_max() != values_max;
+        let events = if is_change { vec![Event::DimensionLimitSet(DimensionLimitSet { values_max })] } else { vec![] };
+        Ok(Decision { events, reply: is_change })
+    }
+}
+
 /// A batch under way: what it has added so far counts when the next event is judged.
 struct Batch<'a> {
     state: &'a Dispatches,
     latest: Timestamp,
     watermark: Option<Timestamp>,
-    new_ids: HashMap<String, Timestamp>,
+    hasher: DefaultHashBuilder,
+    /// Places in `accepted`, by event id; the latest of an id.
+    new_ids: HashTable<usize>,
     accepted: Vec<Event>,
     report: IngestReport,
 }
 
 impl<'a> Batch<'a> {
-    fn new(state: &'a Dispatches, now: Timestamp) -> Self {
+    fn new(state: &'a Dispatches, now: Timestamp, len: usize) -> Self {
         Batch {
             state,
             latest: now.saturating_add_micros(FUTURE_TOLERANCE_MINUTES * MICROS_PER_MINUTE),
             watermark: state.watermark(),
-            new_ids: HashMap::new(),
-            accepted: Vec::new(),
+            hasher: DefaultHashBuilder::default(),
+            new_ids: HashTable::with_capacity(len),
+            accepted: Vec::with_capacity(len),
             report: IngestReport::default(),
         }
     }
@@ -72,19 +92,31 @@ impl<'a> Batch<'a> {
         if timestamp < earliest {
             return self.reject(index, RejectedBecause::TooLate { timestamp, earliest });
         }
-        if self.is_counted_since(earliest, &event.event_id) {
+        // What an earlier event of this very batch makes forgotten counts no more, as if it had come in a batch of its own.
+        let is_kept = |at: Timestamp| at >= earliest;
+        if self.state.ledger.counted_at(&event.event_id).is_some_and(is_kept) {
             return self.report.duplicates.push(index);
         }
-        self.new_ids.insert(event.event_id.clone(), timestamp);
+        let Batch { hasher, new_ids, accepted, .. } = self;
+        let new = |place: usize| match &accepted[place] {
+            Event::Recorded(new) => (new.event_id.as_str(), new.timestamp),
+            Event::RetentionSet(_) | Event::DimensionLimitSet(_) => unreachable!("a batch only records"),
+        };
+        let found = new_ids.entry(
+            hasher.hash_one(event.event_id.as_str()),
+            |&place| new(place).0 == event.event_id,
+            |&place| hasher.hash_one(new(place).0),
+        );
+        match found {
+            Entry::Occupied(found) if is_kept(new(*found.get()).1) => return self.report.duplicates.push(index),
+            Entry::Occupied(mut found) => *found.get_mut() = accepted.len(),
+            Entry::Vacant(free) => {
+                free.insert(accepted.len());
+            }
+        }
         self.watermark = self.watermark.max(Some(timestamp));
         self.report.accepted += 1;
         self.accepted.push(Event::Recorded(event));
-    }
-
-    /// What an earlier event of this very batch makes forgotten counts no more, as if it had come in a batch of its own.
-    fn is_counted_since(&self, earliest: Timestamp, event_id: &str) -> bool {
-        let counted_at = self.new_ids.get(event_id).or_else(|| self.state.event_ids.get(event_id));
-        counted_at.is_some_and(|&at| at >= earliest)
     }
 
     fn reject(&mut self, index: usize, because: RejectedBecause) {

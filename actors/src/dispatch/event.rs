@@ -15,6 +15,8 @@ pub enum Event {
     Recorded(DispatchRecorded),
     /// How long dispatches are kept was changed.
     RetentionSet(RetentionSet),
+    /// How many values of a dimension are told apart was changed.
+    DimensionLimitSet(DimensionLimitSet),
 }
 
 /// `dispatch-recorded`, version 1: a dispatch that was checked and counted. The org is the stream's id.
@@ -53,18 +55,27 @@ pub struct RetentionSet {
     pub hours: u32,
 }
 
+/// `dimension-limit-set`, version 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DimensionLimitSet {
+    /// Most regions, and most unit types, that are told apart from now on.
+    pub values_max: u32,
+}
+
 const RECORDED: &str = "dispatch-recorded";
 const RETENTION_SET: &str = "retention-set";
+const DIMENSION_LIMIT_SET: &str = "dimension-limit-set";
 
 /// Every form that was ever released, the versions of a type in order; the last one is what is written. A form stays here
 /// and readable for ever. Golden files: `actors/tests/fixtures/dispatch`.
-pub const RELEASED: &[(&str, u16)] = &[(RECORDED, 1), (RETENTION_SET, 1)];
+pub const RELEASED: &[(&str, u16)] = &[(RECORDED, 1), (RETENTION_SET, 1), (DIMENSION_LIMIT_SET, 1)];
 
 impl runtime::Event for Event {
     fn event_type(&self) -> &'static str {
         match self {
             Event::Recorded(_) => RECORDED,
             Event::RetentionSet(_) => RETENTION_SET,
+            Event::DimensionLimitSet(_) => DIMENSION_LIMIT_SET,
         }
     }
 
@@ -76,6 +87,7 @@ impl runtime::Event for Event {
         match self {
             Event::Recorded(event) => codec::encode(event),
             Event::RetentionSet(event) => codec::encode(event),
+            Event::DimensionLimitSet(event) => codec::encode(event),
         }
     }
 
@@ -83,6 +95,7 @@ impl runtime::Event for Event {
         match (event_type, version) {
             (RECORDED, 1) => codec::decode(codec, payload).map(Event::Recorded),
             (RETENTION_SET, 1) => codec::decode(codec, payload).map(Event::RetentionSet),
+            (DIMENSION_LIMIT_SET, 1) => codec::decode(codec, payload).map(Event::DimensionLimitSet),
             _ => Err(DecodeError::UnknownType { event_type: event_type.to_owned(), version }),
         }
     }
@@ -90,6 +103,7 @@ impl runtime::Event for Event {
     fn to_json(&self) -> Value {
         let json = match self {
             Event::RetentionSet(event) => serde_json::to_value(event),
+            Event::DimensionLimitSet(event) => serde_json::to_value(event),
             Event::Recorded(event) => serde_json::to_value(event).map(|mut json| {
                 // Kept as text in the journal, shown as the object it is.
                 if let Some(metadata) = event.metadata.as_deref().and_then(|text| serde_json::from_str(text).ok()) {

@@ -13,7 +13,7 @@ use crate::error::Invalid;
 pub const WINDOWS_MAX: i64 = 100_000;
 
 /// What is measured, over closed dispatches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Metric {
     /// `response_time`, in minutes.
     ResponseTime,
@@ -28,6 +28,14 @@ pub enum Metric {
 impl Metric {
     /// All metrics.
     pub const ALL: [Metric; 4] = [Metric::ResponseTime, Metric::Distance, Metric::SlaCompliance, Metric::DispatchCount];
+
+    /// How it is aggregated where nobody says: the count for `dispatch_count`, else the mean.
+    pub fn natural_aggregation(self) -> AggregationType {
+        match self {
+            Metric::DispatchCount => AggregationType::Count,
+            Metric::ResponseTime | Metric::Distance | Metric::SlaCompliance => AggregationType::Average,
+        }
+    }
 
     /// Its name in JSON and on the command line.
     pub fn as_str(self) -> &'static str {
@@ -308,6 +316,62 @@ pub struct RegionSummary {
     pub sla_compliance: f64,
     /// Mean distance in kilometres.
     pub avg_distance: f64,
+}
+
+/// Where regions are, over exactly `[start, end)`: the regional summary with the middle of each region's located dispatches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GetRegionMap {
+    /// Defaults to one hour before `end`.
+    pub start: Option<Instant>,
+    /// Defaults to now.
+    pub end: Option<Instant>,
+}
+
+/// A region on the map. Regions of which no dispatch is located are on none.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RegionOnMap {
+    /// Its name.
+    pub region: String,
+    /// Mean latitude of its located closed dispatches, WGS 84 degrees.
+    pub latitude: f64,
+    /// Mean longitude of the same.
+    pub longitude: f64,
+    /// How many of its dispatches are located.
+    pub located: u64,
+    /// What all of its dispatches add up to.
+    #[serde(flatten)]
+    pub summary: RegionSummary,
+}
+
+/// Every metric over single minutes: means, and the count for `dispatch_count`. What live updates show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GetMinutes {
+    /// Instants in the minutes, in the order of the answer.
+    pub minutes: Vec<Timestamp>,
+}
+
+/// How many names of each dimension are told apart, and how many events bear names beyond the limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GetDimensions;
+
+/// The dimensions of an org that have names, over the closed dispatches within retention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct DimensionsInUse {
+    /// Most names of each dimension.
+    pub values_max: u32,
+    /// The regions.
+    pub region: DimensionInUse,
+    /// The unit types.
+    pub unit_type: DimensionInUse,
+}
+
+/// One dimension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct DimensionInUse {
+    /// Names that are told apart.
+    pub values: usize,
+    /// Dispatches that count under `__other__`.
+    pub other_dispatches: u64,
 }
 
 /// The latest accepted event's time.

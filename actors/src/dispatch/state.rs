@@ -1,47 +1,40 @@
 //! What is known of an org's dispatches.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
-
-use super::RETENTION_HOURS_DEFAULT;
-use super::cell::MinuteCell;
-use super::dispatch_event::Status;
+use super::ledger::Ledger;
+use super::names::Names;
+use super::timeline::Timeline;
+use super::{DIMENSION_VALUES_DEFAULT, RETENTION_HOURS_DEFAULT};
 use crate::domain::{MICROS_PER_HOUR, MICROS_PER_MINUTE, Timestamp};
 
-/// The dispatches of one org within retention, as they add up per minute.
+/// Percentiles of a window with so many samples are exact; of one with more they come from a sketch.
+pub(super) const EXACT_SAMPLES_MAX: usize = 262_144;
+
+/// The dispatches of one org within retention.
+///
+/// Every sample is kept, and answers are made of them when they are asked for: what a window adds up to depends on the
+/// events alone, not on the order in which they came or on how they were stored in between.
 #[derive(Debug)]
 pub struct Dispatches {
     pub(super) retention_hours: u32,
+    /// Most regions, and most unit types, that are told apart.
+    pub(super) dimension_values_max: u32,
     /// The latest accepted event's time.
     pub(super) watermark: Option<Timestamp>,
-    /// By minute since 1970.
-    pub(super) minutes: BTreeMap<i64, MinuteCell>,
-    /// Every event that is counted, and when it happened.
-    pub(super) event_ids: HashMap<Arc<str>, Timestamp>,
-    /// What was reported of each dispatch, in the order of arrival.
-    pub(super) reports: HashMap<Arc<str>, Vec<StatusReport>>,
-    /// Dispatches of which anything but `closed` was ever reported.
-    pub(super) ever_open: BTreeSet<Arc<str>>,
+    pub(super) timeline: Timeline,
+    pub(super) ledger: Ledger,
+    /// Of closed dispatches.
     pub(super) regions: Names,
     pub(super) unit_types: Names,
-}
-
-/// What one event said of its dispatch. In order of precedence: the later one counts, at equal instants the higher status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct StatusReport {
-    pub(super) timestamp: Timestamp,
-    pub(super) status: Status,
 }
 
 impl Default for Dispatches {
     fn default() -> Self {
         Dispatches {
             retention_hours: RETENTION_HOURS_DEFAULT,
+            dimension_values_max: DIMENSION_VALUES_DEFAULT,
             watermark: None,
-            minutes: BTreeMap::new(),
-            event_ids: HashMap::new(),
-            reports: HashMap::new(),
-            ever_open: BTreeSet::new(),
+            timeline: Timeline::default(),
+            ledger: Ledger::default(),
             regions: Names::default(),
             unit_types: Names::default(),
         }
@@ -59,9 +52,19 @@ impl Dispatches {
         self.retention_hours
     }
 
+    /// Most regions, and most unit types, that are told apart; those beyond count as `__other__`.
+    pub fn dimension_values_max(&self) -> u32 {
+        self.dimension_values_max
+    }
+
+    /// Events within retention, whatever their status.
+    pub fn events(&self) -> usize {
+        self.timeline.len()
+    }
+
     /// Whether an event of that id has been counted and not been forgotten.
     pub fn has_counted(&self, event_id: &str) -> bool {
-        self.event_ids.contains_key(event_id)
+        self.ledger.counted_at(event_id).is_some()
     }
 }
 
@@ -77,36 +80,4 @@ pub(super) fn earliest_kept(watermark: Option<Timestamp>, retention_hours: u32) 
 /// The minute that holds an instant, counted from 1970; negative before.
 pub(super) fn minute_of(at: Timestamp) -> i64 {
     at.as_micros().div_euclid(MICROS_PER_MINUTE)
-}
-
-/// Names that occur again and again, kept once and known by number.
-#[derive(Debug, Default)]
-pub(super) struct Names {
-    numbers: HashMap<Arc<str>, u32>,
-    names: Vec<Arc<str>>,
-}
-
-impl Names {
-    pub(super) fn number_of(&mut self, name: &str) -> u32 {
-        if let Some(&number) = self.numbers.get(name) {
-            return number;
-        }
-        let number = u32::try_from(self.names.len()).expect("memory ends before four billion names");
-        let name: Arc<str> = name.into();
-        self.names.push(Arc::clone(&name));
-        self.numbers.insert(name, number);
-        number
-    }
-
-    pub(super) fn find(&self, name: &str) -> Option<u32> {
-        self.numbers.get(name).copied()
-    }
-
-    pub(super) fn names(&self) -> &[Arc<str>] {
-        &self.names
-    }
-
-    pub(super) fn name(&self, number: u32) -> &Arc<str> {
-        &self.names[number as usize]
-    }
 }

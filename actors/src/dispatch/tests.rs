@@ -1,10 +1,13 @@
 //! Given, when, then for the dispatches of one org; helpers that all tables share.
 
+mod dimensions;
 mod encoding;
+mod heatmap;
 mod ingest;
 mod metric;
 mod model;
 mod retention;
+mod series;
 mod snapshot;
 
 use std::fmt::Write as _;
@@ -13,6 +16,7 @@ use serde_json::Map;
 
 use super::*;
 use crate::domain::{MICROS_PER_HOUR, MICROS_PER_MINUTE, Timestamp};
+use crate::runtime::Snapshotted;
 use crate::runtime::testing::{Observed, Scenario};
 
 /// What the tests call now unless they say otherwise.
@@ -21,18 +25,12 @@ const NOW: &str = "2026-03-01T12:00:00Z";
 type Org = Scenario<Dispatches>;
 
 impl Observed for Dispatches {
+    /// The bytes of its snapshot, from which it has to be the same again.
     fn observed(&self) -> String {
-        let mut text = format!("{} {:?}\n", self.retention_hours, self.watermark);
-        let mut ids: Vec<_> = self.event_ids.iter().collect();
-        ids.sort();
-        let mut reports: Vec<_> = self.reports.iter().collect();
-        reports.sort();
-        // The order of the names is that of arrival, as the minutes' group keys follow from it.
-        for line in [format!("{ids:?}"), format!("{reports:?}"), format!("{:?}", self.ever_open)] {
-            let _ = writeln!(text, "{line}");
-        }
-        let _ = write!(text, "{:?}\n{:?} {:?}", self.minutes, self.regions.names(), self.unit_types.names());
-        text
+        let bytes = self.to_snapshot();
+        let restored = Dispatches::from_snapshot(&bytes).expect("a snapshot that was just made");
+        assert!(restored.to_snapshot() == bytes, "a restored state has other bytes");
+        bytes.into_iter().map(char::from).collect()
     }
 }
 

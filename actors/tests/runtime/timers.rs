@@ -106,16 +106,16 @@ fn years_pass_in_no_time_and_a_clock_that_is_set_back_wakes_nobody_twice() {
 }
 
 #[test]
-fn ten_thousand_that_are_due_together_are_all_woken() {
+fn thousands_that_are_due_together_are_all_woken() {
     let world = World::new().with_background();
-    let replies: Vec<_> = (0..10_000).map(|n| world.schedule(&format!("e{n}"), "2026-03-01T13:00:00Z")).collect();
+    let replies: Vec<_> = (0..2_000).map(|n| world.schedule(&format!("e{n}"), "2026-03-01T13:00:00Z")).collect();
     for reply in replies {
         assert_eq!(wait(reply), Ok(1));
     }
-    assert_eq!(world.runtime.metrics().attention_waiting, 10_000);
+    until("all are noted", || world.runtime.metrics().attention_waiting == 2_000);
     world.clock.set(instant("2026-03-01T13:00:00Z"));
-    until("all woken", || world.runtime.metrics().wakes == 10_000);
-    assert_eq!(world.look("e7777").rings.len(), 1);
+    until("all woken", || world.runtime.metrics().wakes == 2_000);
+    assert_eq!(world.look("e1777").rings.len(), 1);
 }
 
 #[test]

@@ -1,0 +1,220 @@
+//! Which events were counted, and what was reported of each dispatch.
+
+use std::collections::BTreeSet;
+use std::hash::BuildHasher;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use super::dispatch_event::Status;
+use crate::domain::Timestamp;
+
+/// No entry.
+const NONE: u32 = u32::MAX;
+
+/// Events by id, and the reports of each dispatch as a list through its events.
+///
+/// Ids are looked up by tables that hold numbers only; the ids themselves lie beside the rest of their entry.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    hasher: DefaultHashBuilder,
+    event_numbers: HashTable<Slot>,
+    events: Vec<Event>,
+    /// The first entry that can be used again; the others follow by `next`.
+    free_event: Option<u32>,
+    dispatch_numbers: HashTable<Slot>,
+    dispatches: Vec<Dispatch>,
+    free_dispatches: Vec<u32>,
+    /// Dispatches of which anything but `closed` is known.
+    ever_open: BTreeSet<u32>,
+}
+
+/// A number in a table, with part of its id's hash: so most other ids are told apart, and tables grow, without a look at ids.
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    hash: u32,
+    number: u32,
+}
+
+impl Slot {
+    /// The hash as the table takes it, which looks at both of its ends.
+    fn spread(&self) -> u64 {
+        u64::from(self.hash) << 32 | u64::from(self.hash)
+    }
+}
+
+#[derive(Debug)]
+struct Event {
+    id: Box<str>,
+    at: Timestamp,
+    dispatch: u32,
+    /// Neighbours in the list of the dispatch's reports.
+    next: u32,
+    previous: u32,
+    status: Status,
+}
+
+#[derive(Debug)]
+struct Dispatch {
+    id: Box<str>,
+    /// The latest to arrive of its reports.
+    first: u32,
+    /// How many of its reports are not `closed`.
+    open_reports: u32,
+}
+
+impl Ledger {
+    /// When the event of that id happened, if it was counted.
+    pub(super) fn counted_at(&self, event_id: &str) -> Option<Timestamp> {
+        let is_it = |slot: &Slot| &*self.events[slot.number as usize].id == event_id;
+        let slot = Slot { hash: self.hash(event_id), number: NONE };
+        let found = self.event_numbers.find(slot.spread(), |other| other.hash == slot.hash && is_it(other))?;
+        Some(self.events[found.number as usize].at)
+    }
+
+    fn hash(&self, id: &str) -> u32 {
+        self.hasher.hash_one(id) as u32
+    }
+
+    /// Counts an event and gives its number; `None` when one of that id was counted.
+    pub(super) fn count(&mut self, event_id: &str, dispatch_id: &str, at: Timestamp, status: Status) -> Option<u32> {
+        let number = self.free_event.unwrap_or(self.events.len() as u32);
+        assert!(number < NONE, "memory ends before four billion events");
+        let slot = Slot { hash: self.hash(event_id), number };
+        let is_it = |other: &Slot| other.hash == slot.hash && &*self.events[other.number as usize].id == event_id;
+        match self.event_numbers.entry(slot.spread(), is_it, Slot::spread) {
+            hashbrown::hash_table::Entry::Occupied(_) => return None,
+            hashbrown::hash_table::Entry::Vacant(free) => free.insert(slot),
+        };
+        let dispatch = self.dispatch(dispatch_id);
+        let next = self.dispatches[dispatch as usize].first;
+        let event = Event { id: event_id.into(), at, dispatch, next, previous: NONE, status };
+        if next != NONE {
+            self.events[next as usize].previous = number;
+        }
+        match self.events.get_mut(number as usize) {
+            Some(free) => {
+                self.free_event = Some(free.next).filter(|&next| next != NONE);
+                *free = event;
+            }
+            None => self.events.push(event),
+        }
+        let reported = &mut self.dispatches[dispatch as usize];
+        reported.first = number;
+        if status != Status::Closed {
+            reported.open_reports += 1;
+            self.ever_open.insert(dispatch);
+        }
+        Some(number)
+    }
+
+    fn dispatch(&mut self, dispatch_id: &str) -> u32 {
+        let number = self.free_dispatches.last().copied().unwrap_or(self.dispatches.len() as u32);
+        let slot = Slot { hash: self.hash(dispatch_id), number };
+        let is_it =
+            |other: &Slot| other.hash == slot.hash && &*self.dispatches[other.number as usize].id == dispatch_id;
+        match self.dispatch_numbers.entry(slot.spread(), is_it, Slot::spread) {
+            hashbrown::hash_table::Entry::Occupied(known) => return known.get().number,
+            hashbrown::hash_table::Entry::Vacant(free) => free.insert(slot),
+        };
+        self.free_dispatches.pop();
+        let dispatch = Dispatch { id: dispatch_id.into(), first: NONE, open_reports: 0 };
+        match self.dispatches.get_mut(number as usize) {
+            Some(free) => *free = dispatch,
+            None => self.dispatches.push(dispatch),
+        }
+        number
+    }
+
+    /// Forgets an event, and its dispatch with the last report of it.
+    pub(super) fn forget(&mut self, number: u32) {
+        let event = &mut self.events[number as usize];
+        let (dispatch, next, previous) = (event.dispatch, event.next, event.previous);
+        let (id, status) = (std::mem::take(&mut event.id), event.status);
+        event.next = self.free_event.unwrap_or(NONE);
+        self.free_event = Some(number);
+        let slot = Slot { hash: self.hash(&id), number };
+        if let Ok(entry) = self.event_numbers.find_entry(slot.spread(), |other| other.number == number) {
+            entry.remove();
+        }
+        if next != NONE {
+            self.events[next as usize].previous = previous;
+        }
+        if previous != NONE {
+            self.events[previous as usize].next = next;
+        }
+        let reported = &mut self.dispatches[dispatch as usize];
+        if previous == NONE {
+            reported.first = next;
+        }
+        if status != Status::Closed {
+            reported.open_reports -= 1;
+            if reported.open_reports == 0 {
+                self.ever_open.remove(&dispatch);
+            }
+        }
+        if reported.first == NONE {
+            let id = std::mem::take(&mut reported.id);
+            let slot = Slot { hash: self.hash(&id), number: dispatch };
+            if let Ok(entry) = self.dispatch_numbers.find_entry(slot.spread(), |other| other.number == dispatch) {
+                entry.remove();
+            }
+            self.free_dispatches.push(dispatch);
+        }
+    }
+
+    /// Gives back room when most of it is unused.
+    pub(super) fn shrink(&mut self) {
+        for table in [&mut self.event_numbers, &mut self.dispatch_numbers] {
+            if table.len() < table.capacity() / 4 {
+                table.shrink_to(table.len() * 2, Slot::spread);
+            }
+        }
+        if self.event_numbers.is_empty() {
+            (self.events, self.free_event) = (Vec::new(), None);
+            (self.dispatches, self.free_dispatches) = (Vec::new(), Vec::new());
+        }
+    }
+
+    /// How many dispatches are in each status by their latest report before `as_of`, of those that were ever anything but
+    /// closed. The later report counts, at equal instants the higher status.
+    pub(super) fn latest_statuses(&self, as_of: Timestamp) -> impl Iterator<Item = Status> {
+        self.ever_open.iter().filter_map(move |&dispatch| {
+            let reports = self.reports(dispatch).filter(|event| event.at < as_of);
+            reports.map(|event| (event.at, event.status)).max().map(|(_, status)| status)
+        })
+    }
+
+    fn reports(&self, dispatch: u32) -> impl Iterator<Item = &Event> {
+        let entry = |number: u32| (number != NONE).then(|| &self.events[number as usize]);
+        std::iter::successors(entry(self.dispatches[dispatch as usize].first), move |event| entry(event.next))
+    }
+
+    /// The ids of all dispatches that an event reports on, in no order.
+    #[cfg(test)]
+    pub(super) fn dispatch_ids(&self) -> impl Iterator<Item = &str> {
+        self.dispatch_numbers.iter().map(|slot| &*self.dispatches[slot.number as usize].id)
+    }
+
+    /// What is known of an event that is counted.
+    pub(super) fn entry(&self, number: u32) -> Entry<'_> {
+        let event = &self.events[number as usize];
+        Entry { event_id: &event.id, dispatch: event.dispatch, status: event.status }
+    }
+
+    /// The id of a dispatch that an event reports on.
+    pub(super) fn dispatch_id(&self, number: u32) -> &str {
+        &self.dispatches[number as usize].id
+    }
+
+    /// Above every number of a dispatch.
+    pub(super) fn dispatch_numbers_end(&self) -> usize {
+        self.dispatches.len()
+    }
+}
+
+/// What is known of an event.
+pub(super) struct Entry<'a> {
+    pub(super) event_id: &'a str,
+    pub(super) dispatch: u32,
+    pub(super) status: Status,
+}
