@@ -303,6 +303,11 @@ impl IonVeil {
         self.inner.in_background.load(Ordering::Acquire)
     }
 
+    /// The entities behind alerting, one per org, for hosts that send the messages of [`crate::alerts`] themselves.
+    pub fn alerts(&self) -> Registry<Alerts> {
+        self.inner.alerts.clone()
+    }
+
     /// Rules, incidents and alerts.
     pub fn sla_monitor_service(&self) -> SlaMonitorService {
         SlaMonitorService::new(self)

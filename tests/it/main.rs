@@ -10,6 +10,7 @@ mod embedding;
 mod export;
 mod field;
 mod ingest_input;
+mod outbox;
 mod policies;
 mod real_data;
 mod restart;

@@ -165,6 +165,10 @@ fn look(state: &mut Alerts, slot: Slot, at: Timestamp) {
             watch.was_false = true;
             watch.suppressed_by = None;
         }
+        // What turns true again while an alert stands is part of that alert, and no news when it is resolved.
+        if is_met && watch.current.is_some() {
+            watch.was_false = false;
+        }
     }
 }
 

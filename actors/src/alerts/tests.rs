@@ -3,6 +3,7 @@
 mod check;
 mod due;
 mod lifecycle;
+mod model;
 mod patterns;
 mod suppressions;
 mod windows;

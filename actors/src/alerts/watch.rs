@@ -15,7 +15,7 @@ pub(super) struct Watch {
     pub(super) raised: Option<(Timestamp, AlertIndex)>,
     /// The alert that is not resolved.
     pub(super) current: Option<AlertIndex>,
-    /// Whether the condition was seen false since the last raise.
+    /// Whether the condition was seen false since the last raise, and not true again while that alert stood.
     pub(super) was_false: bool,
     /// What was held back is judged again then.
     pub(super) pending: Option<Timestamp>,

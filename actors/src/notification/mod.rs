@@ -101,3 +101,15 @@ impl Effectful for Notifications {
         self.outgoing(id)
     }
 }
+
+/// What an alert's event leads to, for tests that live through both entities without a runtime.
+#[cfg(test)]
+pub(crate) fn noticed_for_tests(outbox: &Notifications, org: &OrgId, event: &alerts::Event) -> Option<Event> {
+    decide::noticed(outbox, org, event).map(Event::Noticed)
+}
+
+/// How many messages tell of a raise.
+#[cfg(test)]
+pub(crate) fn raised_for_tests(outbox: &Notifications) -> usize {
+    outbox.messages.values().filter(|message| message.kind == Kind::Raised).count()
+}
