@@ -1,13 +1,18 @@
 //! Opening, holding and shutting down one IonVeil.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use ionveil_actors::alerts::Alerts;
 use ionveil_actors::dispatch::Dispatches;
-use ionveil_actors::domain::check_id;
+use ionveil_actors::domain::{Timestamp, check_id};
 use ionveil_actors::error::Invalid;
+use ionveil_actors::escalation::Escalation;
+use ionveil_actors::notification::Notifications;
 use ionveil_actors::policy::OrgPolicy;
+use ionveil_actors::rules::Rules;
 use ionveil_actors::runtime::{Caller, Clock, Limits, Registry, Runtime, SystemClock};
 use ionveil_actors::simulation::Simulation;
 use ionveil_journal::{Journal, LocalJournal};
@@ -15,10 +20,13 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::api::{
-    Audit, DispatchAggregator, FieldPerformance, GeographicBreakdown, PolicyEngine, PolicySimulator, SYSTEM,
-    TrendAnalyzer, resume_interrupted,
+    AlertSuppressionManager, Audit, DispatchAggregator, EscalationManager, FieldPerformance, GeographicBreakdown,
+    Judges, KnownCache, NotificationOutbox, PolicyEngine, PolicySimulator, SYSTEM, SlaMonitorService, TrendAnalyzer,
+    resume_interrupted,
 };
+use crate::channels::Channels;
 use crate::error::Error;
+use crate::sender::Sender;
 use crate::simulation_pool::SimulationPool;
 use crate::updates::Updates;
 
@@ -40,6 +48,7 @@ pub struct Config {
     flush_interval: Duration,
     has_background: bool,
     simulations_max: usize,
+    channels: Channels,
 }
 
 impl Config {
@@ -58,6 +67,7 @@ impl Config {
             flush_interval: FLUSH_INTERVAL_DEFAULT,
             has_background: true,
             simulations_max: SIMULATIONS_MAX_DEFAULT,
+            channels: Channels::default(),
         }
     }
 
@@ -79,6 +89,13 @@ impl Config {
     #[must_use]
     pub fn without_background(mut self) -> Self {
         self.has_background = false;
+        self
+    }
+
+    /// Tells people on these channels. Without it there is only `log`.
+    #[must_use]
+    pub fn with_channels(mut self, channels: Channels) -> Self {
+        self.channels = channels;
         self
     }
 
@@ -128,6 +145,13 @@ pub(crate) struct Inner {
     pub(crate) policies: Registry<OrgPolicy>,
     pub(crate) simulations: Registry<Simulation>,
     pub(crate) simulation_pool: Arc<SimulationPool>,
+    pub(crate) rules: Registry<Rules>,
+    pub(crate) escalation: Registry<Escalation>,
+    pub(crate) alerts: Registry<Alerts>,
+    pub(crate) notifications: Registry<Notifications>,
+    pub(crate) known: KnownCache,
+    pub(crate) judges: Judges,
+    in_background: AtomicBool,
     ending: Arc<Ending>,
 }
 
@@ -157,19 +181,14 @@ impl IonVeil {
             None => LocalJournal::in_memory(),
         });
         let shared: Arc<dyn Journal> = Arc::clone(&journal) as _;
-        let runtime = Runtime::start(Arc::clone(&shared), config.clock, config.limits)
+        let runtime = Runtime::start(Arc::clone(&shared), Arc::clone(&config.clock), config.limits)
             .map_err(|source| Error::Io { doing: "starting the actor threads".into(), source })?;
         let dispatches = Registry::new(&runtime);
         let flush_interval = Some(config.flush_interval).filter(|it| config.has_background && !it.is_zero());
         let updates = Updates::start(shared, dispatches.clone(), flush_interval)
             .map_err(|source| Error::Io { doing: "starting the flushing thread".into(), source })?;
-        let (policies, simulations) = (Registry::new(&runtime), Registry::new(&runtime));
+        let simulations = Registry::new(&runtime);
         let simulation_pool = SimulationPool::new(simulations.clone(), config.simulations_max);
-        if config.has_background {
-            // What is due is found out meanwhile; a failure of that is logged where it happens.
-            drop(runtime.start_background());
-            resume_simulations(&runtime, &simulation_pool);
-        }
         let ending = Arc::new(Ending {
             runtime: Arc::clone(&runtime),
             journal,
@@ -177,7 +196,29 @@ impl IonVeil {
             simulation_pool: Arc::clone(&simulation_pool),
             drained: Mutex::new(None),
         });
-        let inner = Arc::new(Inner { runtime, dispatches, updates, policies, simulations, simulation_pool, ending });
+        let alerts = Registry::new(&runtime);
+        let sender = Sender::new(config.channels, alerts.clone(), config.clock);
+        let inner = Arc::new(Inner {
+            dispatches,
+            updates,
+            policies: Registry::new(&runtime),
+            simulations,
+            simulation_pool,
+            rules: Registry::new(&runtime),
+            escalation: Registry::new(&runtime),
+            alerts,
+            notifications: Registry::with_effects(&runtime, sender),
+            known: KnownCache::default(),
+            judges: Judges::default(),
+            in_background: AtomicBool::new(config.has_background),
+            runtime,
+            ending,
+        });
+        if config.has_background {
+            // What is due is found out meanwhile; a failure of that is logged where it happens.
+            drop(inner.runtime.start_background());
+            resume_simulations(&inner.runtime, &inner.simulation_pool);
+        }
         Ok(IonVeil { inner, caller: Caller::default() })
     }
 
@@ -241,6 +282,50 @@ impl IonVeil {
     /// run only by [`PolicySimulator::run_simulation`] or at the next start.
     pub fn simulations(&self) -> Registry<Simulation> {
         self.inner.simulations.clone()
+    }
+
+    /// The same handle, acting at `now` instead of the clock's instant.
+    pub(crate) fn at(&self, now: Timestamp) -> Self {
+        let caller = Caller { now: Some(now), ..self.caller.clone() };
+        IonVeil { inner: Arc::clone(&self.inner), caller }
+    }
+
+    /// Begins to do what is due by itself: deadlines, escalations, messages. Once.
+    pub(crate) async fn start_background(&self) -> Result<(), Error> {
+        if self.inner.in_background.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        Ok(self.inner.runtime.start_background().await?)
+    }
+
+    /// Whether it does what is due by itself.
+    pub(crate) fn is_in_background(&self) -> bool {
+        self.inner.in_background.load(Ordering::Acquire)
+    }
+
+    /// The entities behind alerting, one per org, for hosts that send the messages of [`crate::alerts`] themselves.
+    pub fn alerts(&self) -> Registry<Alerts> {
+        self.inner.alerts.clone()
+    }
+
+    /// Rules, incidents and alerts.
+    pub fn sla_monitor_service(&self) -> SlaMonitorService {
+        SlaMonitorService::new(self)
+    }
+
+    /// Who is told when nobody answers.
+    pub fn escalation_manager(&self) -> EscalationManager {
+        EscalationManager::new(self)
+    }
+
+    /// Alerts that are not wanted for a while.
+    pub fn alert_suppression_manager(&self) -> AlertSuppressionManager {
+        AlertSuppressionManager::new(self)
+    }
+
+    /// Messages: what is to be told, what was, and what could not be.
+    pub fn notification_outbox(&self) -> NotificationOutbox {
+        NotificationOutbox::new(self)
     }
 
     /// The journal as an auditor reads it.

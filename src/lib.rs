@@ -33,13 +33,15 @@ mod api;
 mod contracts;
 mod error;
 mod instance;
+mod sender;
 mod simulation_pool;
 mod updates;
 
 pub use api::{
-    AnalyzeTrend, Audit, AuditEntry, AuditFilter, DetectAnomalies, DispatchAggregator, FieldPerformance,
-    GeographicBreakdown, IngestStream, Ingested, JournalHead, JournalStat, PolicyEngine, PolicySimulator, Settled,
-    SimulationRequest, Span, StreamEntry, TrendAnalyzer, Verification, verify_data,
+    AlertSuppressionManager, AnalyzeTrend, Audit, AuditEntry, AuditFilter, DetectAnomalies, DispatchAggregator,
+    EscalationManager, Explanation, FieldPerformance, GeographicBreakdown, IncidentCheck, IngestStream, Ingested,
+    JournalHead, JournalStat, NotificationOutbox, PolicyEngine, PolicySimulator, Settled, SimulationRequest,
+    SlaMonitorService, Span, StreamEntry, TrendAnalyzer, Verification, verify_data,
 };
 pub use contracts::{ServiceContract, ServiceRegistry};
 pub use error::Error;
@@ -49,15 +51,23 @@ pub use updates::{BUFFERED_UPDATES_MAX, MetricUpdate, MetricUpdates, Update};
 pub mod journal {
     pub use ionveil_journal::{Hash, Position, Sequence, StreamId, StreamKind};
 }
+/// Incidents, alerts and suppressions: messages and answers.
+pub use ionveil_actors::alerts;
 /// The dispatch analytics' messages and answers.
 pub use ionveil_actors::dispatch;
 pub use ionveil_actors::dispatch::DispatchEvent;
 /// Values that several services share.
 pub use ionveil_actors::domain;
 pub use ionveil_actors::error::{Error as ServiceError, Invalid, Kind};
+/// Escalation policies.
+pub use ionveil_actors::escalation;
+/// Messages of alerts.
+pub use ionveil_actors::notification;
 /// Live policies' messages and answers, and the state machine itself.
 pub use ionveil_actors::policy;
 pub use ionveil_actors::policy::{PolicyScenario, ScenarioBuilder};
+/// Alert rules.
+pub use ionveil_actors::rules;
 /// The runtime underneath: clocks, limits, registries, for hosts that send messages themselves.
 pub use ionveil_actors::runtime;
 /// Simulations: patterns, runs, comparison, and the messages and answers behind them.

@@ -5,7 +5,7 @@ use ionveil_journal::{Record, StreamKind};
 use serde_json::{Value, json};
 
 use crate::runtime::{Aggregate, Event, NOTES_RELEASED, Note, is_note};
-use crate::{dispatch, policy, simulation};
+use crate::{alerts, dispatch, escalation, notification, policy, rules, simulation};
 
 /// A kind of streams, and what its events are stored as.
 pub struct Kind {
@@ -24,10 +24,14 @@ pub struct Kind {
 type Form = (&'static str, u16, Vec<u8>);
 
 /// Every kind there is.
-pub const KINDS: [Kind; 3] = [
+pub const KINDS: [Kind; 7] = [
     Kind::of::<dispatch::Dispatches>(dispatch::RELEASED),
     Kind::of::<policy::OrgPolicy>(policy::RELEASED),
     Kind::of::<simulation::Simulation>(simulation::RELEASED),
+    Kind::of::<rules::Rules>(rules::RELEASED),
+    Kind::of::<alerts::Alerts>(alerts::RELEASED),
+    Kind::of::<escalation::Escalation>(escalation::RELEASED),
+    Kind::of::<notification::Notifications>(notification::RELEASED),
 ];
 
 /// What the runtime notes of its own, in streams of any kind.

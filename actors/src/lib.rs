@@ -6,11 +6,13 @@
 //! [`policy`], [`simulation`].
 //! [`catalogue`] knows every event there is.
 
+pub mod alerts;
 pub mod catalogue;
 pub mod dispatch;
 pub mod domain;
 pub mod error;
 pub mod escalation;
+pub mod notification;
 pub mod policy;
 pub mod rules;
 pub mod runtime;

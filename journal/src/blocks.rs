@@ -100,9 +100,9 @@ impl Walk {
         self.next_key = key.plus(1);
         self.blocks += 1;
         if header.parts == 1 {
-            return self.records(&header, body, visit);
+            return self.records(&header, &body, visit);
         }
-        self.parts.extend_from_slice(body);
+        self.parts.extend_from_slice(&body);
         self.parts_seen += 1;
         self.parts_len = header.parts;
         if self.parts_seen < header.parts {
@@ -204,10 +204,10 @@ pub(crate) fn read_block<T>(
                 }
                 parts = header.parts;
                 if parts == 1 {
-                    answer = visit.take().map(|visit| visit(&header, body));
+                    answer = visit.take().map(|visit| visit(&header, &body));
                     return Ok(());
                 }
-                whole.extend_from_slice(body);
+                whole.extend_from_slice(&body);
                 if part + 1 == parts {
                     answer = visit.take().map(|visit| visit(&header, &whole));
                 }

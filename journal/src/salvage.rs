@@ -120,7 +120,7 @@ fn damaged_at(position: Position, bytes: &[u8]) -> Option<Position> {
         return None;
     }
     let mut hash = header.hash_before;
-    let mut frames = Frames::new(body, position);
+    let mut frames = Frames::new(&body, position);
     for frame in frames.by_ref() {
         match frame {
             Ok((bytes, _)) => hash = hash.then(bytes),

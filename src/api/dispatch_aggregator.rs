@@ -1,5 +1,6 @@
 //! Ingest and metrics.
 
+use ionveil_actors::alerts::GetActiveAlerts;
 use std::sync::Arc;
 
 use ionveil_actors::dispatch::{
@@ -8,6 +9,7 @@ use ionveil_actors::dispatch::{
 };
 use ionveil_actors::domain::{OrgId, Timestamp};
 use ionveil_journal::Position;
+use serde_json::json;
 
 use super::ingest_stream::{IngestStream, Settled};
 use crate::error::Error;
@@ -121,7 +123,11 @@ impl DispatchAggregator {
         as_of: Option<Instant>,
     ) -> Result<DashboardSnapshot, Error> {
         let question = GetDashboardSnapshot { org_id: org.clone(), as_of };
-        Ok(self.ionveil.inner.dispatches.ask(org.as_str(), question, self.ionveil.caller.clone()).await?)
+        let caller = || self.ionveil.caller.clone();
+        let mut snapshot = self.ionveil.inner.dispatches.ask(org.as_str(), question, caller()).await?;
+        let alerts = self.ionveil.inner.alerts.ask(org.as_str(), GetActiveAlerts::default(), caller()).await?;
+        snapshot.alerts = alerts.iter().map(|alert| json!(alert)).collect();
+        Ok(snapshot)
     }
 
     /// As [`DispatchAggregator::get_dashboard_snapshot`], on what was known at a position of the journal.
@@ -135,8 +141,12 @@ impl DispatchAggregator {
         as_of: Option<Instant>,
     ) -> Result<DashboardSnapshot, Error> {
         let question = GetDashboardSnapshot { org_id: org.clone(), as_of };
-        let caller = self.ionveil.caller.clone();
-        Ok(self.ionveil.inner.dispatches.ask_at(org.as_str(), position, question, caller).await?)
+        let caller = || self.ionveil.caller.clone();
+        let mut snapshot = self.ionveil.inner.dispatches.ask_at(org.as_str(), position, question, caller()).await?;
+        let open = GetActiveAlerts::default();
+        let alerts = self.ionveil.inner.alerts.ask_at(org.as_str(), position, open, caller()).await?;
+        snapshot.alerts = alerts.iter().map(|alert| json!(alert)).collect();
+        Ok(snapshot)
     }
 
     /// Events accepted since the last flush, of all orgs; 0 after a start. Reads the journal's latest events, so it may

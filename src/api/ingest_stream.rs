@@ -7,6 +7,7 @@ use ionveil_actors::domain::OrgId;
 use ionveil_actors::runtime::Reply;
 use serde_json::Value;
 
+use super::window_judging::judge_windows;
 use crate::error::Error;
 use crate::instance::IonVeil;
 
@@ -43,6 +44,7 @@ struct Filling<T> {
 }
 
 struct UnderWay<T> {
+    org: OrgId,
     tags: Vec<T>,
     bytes: usize,
     reply: Reply<IngestReport>,
@@ -112,17 +114,22 @@ impl<T> IngestStream<T> {
                 self.send(&org, filling);
             }
         }
-        let Some(UnderWay { tags, bytes, reply }) = self.under_way.pop_front() else { return Ok(None) };
+        let Some(UnderWay { org, tags, bytes, reply }) = self.under_way.pop_front() else { return Ok(None) };
         let report = reply.await;
         self.bytes -= bytes;
-        Ok(Some(Settled { tags, report: report? }))
+        let report = report?;
+        if report.accepted > 0 {
+            // What these dispatches have closed is judged before anybody hears that they are counted.
+            judge_windows(&self.ionveil, &org).await?;
+        }
+        Ok(Some(Settled { tags, report }))
     }
 
     fn send(&mut self, org: &OrgId, filling: Filling<T>) {
         let Filling { tags, events, bytes } = filling;
         let caller = self.ionveil.caller.clone();
         let reply = self.ionveil.inner.dispatches.tell(org.as_str(), IngestBatch { events }, caller);
-        self.under_way.push_back(UnderWay { tags, bytes, reply });
+        self.under_way.push_back(UnderWay { org: org.clone(), tags, bytes, reply });
     }
 }
 

@@ -243,7 +243,7 @@ impl Summary {
         self.events_per_second = self.read as f64 / self.seconds.max(1e-9);
     }
 
-    fn reject(&mut self, reason: &'static str) {
+    pub(super) fn reject(&mut self, reason: &'static str) {
         self.rejected += 1;
         *self.rejected_reasons.entry(reason).or_default() += 1;
     }

@@ -1,5 +1,7 @@
 //! What stands on the command line, and which file does it. Built on the library's public face, on nothing below it.
 
+mod acting;
+mod alert;
 mod anomalies;
 mod audit;
 mod compare;
@@ -8,23 +10,31 @@ mod contracts;
 mod counterfactual;
 mod demo;
 mod drawing;
+mod escalation_policy;
+mod escalations;
 mod export;
 mod failure;
 mod fit;
 mod heatmap;
+mod incident;
+mod incident_import;
 mod ingest;
 mod journal;
 mod metric;
 mod montecarlo;
+mod notifications;
 mod output;
 mod pattern;
 mod place;
 mod policy;
+mod positioned;
 mod progress;
 mod regions;
+mod rule;
 mod simulate;
 mod snapshot;
 mod standards;
+mod suppress;
 mod sweep;
 mod time;
 mod timeline;
@@ -103,6 +113,30 @@ enum Command {
         after_help = "Example:\n  ionveil policy record --org sffd failure --count 3 && ionveil policy show --org sffd"
     )]
     Policy(policy::Command),
+    /// When alerts are raised.
+    #[command(subcommand, after_help = "Example:\n  ionveil rule add examples/alert-rules.toml && ionveil rule list")]
+    Rule(rule::Command),
+    /// Incidents against their targets.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  ionveil incident check --org sffd --incident i-1 --priority 1 --dispatch-time -3m"
+    )]
+    Incident(incident::Command),
+    /// Alerts and what people do with them.
+    #[command(subcommand, after_help = "Example:\n  ionveil alert list --org sffd")]
+    Alert(alert::Command),
+    /// Alerts that are not wanted for a while.
+    #[command(subcommand, after_help = "Example:\n  ionveil suppress list --org sffd")]
+    Suppress(suppress::Command),
+    /// Who is told when nobody answers.
+    #[command(subcommand, after_help = "Example:\n  ionveil escalation-policy get --org sffd")]
+    EscalationPolicy(escalation_policy::Command),
+    /// Alerts that nobody answered.
+    #[command(subcommand, after_help = "Example:\n  ionveil escalations check")]
+    Escalations(escalations::Command),
+    /// What is to be told, what was, and what could not be.
+    #[command(subcommand, after_help = "Example:\n  ionveil notifications list --org sffd --pending")]
+    Notifications(notifications::Command),
     /// How an org's responses compare with a published standard.
     Compliance(compliance::Args),
     /// The share of their hours that an org's units spend on calls.
@@ -168,6 +202,13 @@ fn run(command: Command, place: &place::Place, output: &mut Output) -> Result<Ex
         Command::Fit(args) => fit::run(&args, place, output),
         Command::Counterfactual(args) => counterfactual::run(&args, place, output),
         Command::Policy(command) => policy::run(&command, place, output),
+        Command::Rule(command) => rule::run(&command, place, output),
+        Command::Incident(command) => incident::run(&command, place, output),
+        Command::Alert(command) => alert::run(&command, place, output),
+        Command::Suppress(command) => suppress::run(&command, place, output),
+        Command::EscalationPolicy(command) => escalation_policy::run(&command, place, output),
+        Command::Escalations(command) => escalations::run(&command, place, output),
+        Command::Notifications(command) => notifications::run(&command, place, output),
         Command::Compliance(args) => compliance::run(&args, place, output),
         Command::Utilisation(args) => utilisation::run(&args, place, output),
         Command::Standards(standards::Args {}) => standards::run(output),

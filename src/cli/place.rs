@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use ionveil::{Config, IonVeil, Kind};
+use ionveil::{Config, IonVeil, Kind, SlaMonitorService};
 
+use super::acting::At;
 use super::failure::Failure;
 use super::progress::Progress;
 
@@ -21,6 +22,18 @@ impl Place {
     pub(super) fn open(&self) -> Result<IonVeil, Failure> {
         let _working = Progress::waiting("opening the journal");
         Ok(IonVeil::open(Config::at(&self.data).without_background())?.acting_as(PRINCIPAL)?)
+    }
+
+    /// Opens for a command that changes only what is there: where there is no journal nothing is created.
+    pub(super) fn open_existing_or_none(&self) -> Result<IonVeil, Failure> {
+        Ok(self.open_to_ask()?.acting_as(PRINCIPAL)?)
+    }
+
+    /// The monitor, acting at the instant that `--now` names.
+    pub(super) fn monitor_at(&self, at: &At) -> Result<SlaMonitorService, Failure> {
+        let ionveil = self.open_existing_or_none()?;
+        let monitor = ionveil.sla_monitor_service();
+        Ok(at.instant(&ionveil, None)?.map_or(monitor.clone(), |at| monitor.at(at)))
     }
 
     /// Opens for a command that only asks. Where there is no journal nothing is known, and nothing is created.

@@ -3,12 +3,14 @@
 //! The command line is run as the real binary in directories of its own. Nothing sleeps for effect; what is random comes
 //! from a seed that a failing test prints.
 
+mod alerts;
 mod command_line;
 mod damage;
 mod embedding;
 mod export;
 mod field;
 mod ingest_input;
+mod outbox;
 mod policies;
 mod real_data;
 mod restart;

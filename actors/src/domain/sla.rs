@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::priority::Priority;
 use super::timestamp::{MICROS_PER_MINUTE, Timestamp};
@@ -37,7 +37,7 @@ impl fmt::Display for SlaStatus {
 }
 
 /// An incident's times, as far as they are known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IncidentTimes {
     /// When a unit was sent.
     pub dispatch: Timestamp,

@@ -4,6 +4,8 @@
 //! at level 1. Every step counts, whoever takes it. Without a policy there are four levels and three steps, of which only
 //! one comes by itself, and that only when the alert's rule asks for it.
 
+use serde::{Deserialize, Serialize};
+
 use super::policy::EscalationPolicy;
 use crate::domain::{MICROS_PER_MINUTE, Timestamp};
 
@@ -13,7 +15,7 @@ pub const LEVEL_LAST: u8 = 4;
 pub const STEPS_WITHOUT_POLICY: u32 = 3;
 
 /// Where an alert stands on its chain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     /// 1 to 4.
     pub level: u8,

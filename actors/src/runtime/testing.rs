@@ -218,6 +218,11 @@ impl<A: Observed> Scenario<A> {
         query.answer(&self.state, &self.given)
     }
 
+    /// Everything from outside that the next message sees.
+    pub fn given_now(&self) -> Given {
+        self.given.clone()
+    }
+
     /// The state, for what no query tells.
     pub fn state(&self) -> &A {
         &self.state

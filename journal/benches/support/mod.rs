@@ -205,7 +205,7 @@ impl Sink for PlainFile {
     }
 }
 
-fn frame(bytes: &mut Vec<u8>, append: &Append, event: &NewEvent) {
+pub fn frame(bytes: &mut Vec<u8>, append: &Append, event: &NewEvent) {
     let start = bytes.len();
     bytes.extend_from_slice(&[0; 8]);
     bytes.extend_from_slice(event.id.as_bytes());

@@ -2,6 +2,7 @@
 //!
 //! Everything that makes a journal of it (positions, the chain, groups, streams) is done above, once for all stores.
 
+mod halves;
 mod memory;
 pub(crate) mod redo;
 mod sled;

@@ -16,6 +16,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use super::halves::Halves;
 use crate::format::{BLOCK_LEN_MAX, BlockKey};
 
 const MAGIC: [u8; 4] = *b"IVJR";
@@ -35,8 +36,8 @@ pub(crate) struct RedoLog {
     file: File,
     /// How much of it was written once, at least with zeros.
     len: u64,
-    /// Where the half begins that is being written.
-    half: u64,
+    /// Which half is written, and when that may change.
+    pub(crate) halves: Halves,
     /// Where in it the next entry goes.
     next: u64,
     /// The checksum of the entry before, 0 before the first.
@@ -53,7 +54,8 @@ impl RedoLog {
         file.sync_all()?;
         let blocks = read(&file)?;
         let len = file.metadata()?.len();
-        Ok((RedoLog { file, len, half: 0, next: 0, checksum: 0, entry: Vec::new() }, blocks))
+        let halves = Halves::found(!blocks.is_empty());
+        Ok((RedoLog { file, len, halves, next: 0, checksum: 0, entry: Vec::new() }, blocks))
     }
 
     /// Writes one commit and returns when it is on stable storage; false when there is no room for it in this half.
@@ -65,18 +67,30 @@ impl RedoLog {
         let first = blocks.first().map_or(BlockKey::FIRST, |(key, _)| *key);
         self.write(first, blocks)?;
         self.file.sync_data()?;
+        self.halves.entered();
         Ok(true)
     }
 
-    /// Begins the other half anew, since everything in it is stored elsewhere. The old entries stay until they are written
-    /// over.
-    pub(crate) fn turn(&mut self) {
-        self.half = HALF_LEN - self.half;
+    /// Begins the other half anew. The old entries stay until they are written over.
+    ///
+    /// # Errors
+    /// When one of them is needed still.
+    pub(crate) fn turn(&mut self) -> io::Result<()> {
+        if !self.halves.turn() {
+            return Err(io::Error::other("the redo log would be written over before sled is durable with it"));
+        }
         (self.next, self.checksum) = (0, 0);
+        Ok(())
     }
 
     /// Forgets the entries, durably: a closed journal has none.
+    ///
+    /// # Errors
+    /// When one of them is needed still, or the file cannot be written.
     pub(crate) fn clear(&mut self) -> io::Result<()> {
+        if !self.halves.are_free() {
+            return Err(io::Error::other("the redo log would be cleared before sled is durable with it"));
+        }
         for half in [0, HALF_LEN] {
             if half < self.len {
                 self.file.write_all_at(&[0; HEADER_LEN], half)?;
@@ -87,7 +101,8 @@ impl RedoLog {
     }
 
     fn write(&mut self, first: BlockKey, blocks: &[Keyed]) -> io::Result<()> {
-        let Self { file, len, half, next, checksum, entry } = self;
+        let Self { file, len, halves, next, checksum, entry } = self;
+        let half = halves.current() as u64 * HALF_LEN;
         entry.clear();
         entry.extend_from_slice(&MAGIC);
         entry.extend_from_slice(&[0; 4]);
@@ -102,7 +117,7 @@ impl RedoLog {
         entry[20..24].copy_from_slice(&rest.to_le_bytes());
         let sum = checksum_of(*checksum, &entry[8..]);
         entry[4..8].copy_from_slice(&sum.to_le_bytes());
-        let at = *half + *next;
+        let at = half + *next;
         let end = at + entry.len() as u64;
         if end > *len {
             let grown = end.next_multiple_of(GROWTH);
@@ -110,7 +125,7 @@ impl RedoLog {
             *len = grown;
         }
         file.write_all_at(entry, at)?;
-        (*next, *checksum) = (end - *half, sum);
+        (*next, *checksum) = (end - half, sum);
         Ok(())
     }
 }
@@ -194,6 +209,17 @@ mod tests {
         (BlockKey::new(number), (0..len).map(|at| (at as u64 * 31 + number) as u8).collect())
     }
 
+    /// Goes on in the other half, as when sled is durable with everything.
+    fn turn(log: &mut RedoLog) {
+        make_durable(log);
+        log.turn().expect("the other half is free");
+    }
+
+    fn make_durable(log: &mut RedoLog) {
+        log.halves.gave_all();
+        log.halves.checkpointed(log.halves.checkpoint());
+    }
+
     fn reopened(path: &Path) -> Vec<Keyed> {
         RedoLog::open(path).expect("opens").1
     }
@@ -210,12 +236,14 @@ mod tests {
             assert!(log.append(group).expect("written"));
         }
         assert_eq!(reopened(&path), groups.concat());
-        log.turn();
+        turn(&mut log);
         assert!(log.append(&[block(5, 100)]).expect("written"));
         assert_eq!(reopened(&path), [groups.concat(), vec![block(5, 100)]].concat(), "both halves are there");
-        log.turn();
+        turn(&mut log);
         assert!(log.append(&[block(6, 100)]).expect("written"));
         assert_eq!(reopened(&path), [block(5, 100), block(6, 100)], "entries of the round before do not follow");
+        log.clear().expect_err("the last entry may be all there is");
+        make_durable(&mut log);
         log.clear().expect("written");
         assert_eq!(reopened(&path), []);
     }
@@ -226,8 +254,8 @@ mod tests {
         let path = dir.path().join("redo");
         let (mut log, _) = RedoLog::open(&path).expect("created");
         assert!(log.append(&[block(1, 100)]).expect("written") && log.append(&[block(2, 100)]).expect("written"));
-        log.turn();
-        log.turn();
+        turn(&mut log);
+        turn(&mut log);
         // Of the same size and number as the one it takes the place of.
         let mut other = block(1, 100);
         other.1[50] ^= 1;
@@ -246,7 +274,7 @@ mod tests {
                 written += 1;
             }
             assert_eq!(written, half * (HALF_LEN / (15_000 + 4 + HEADER_LEN as u64)));
-            log.turn();
+            turn(&mut log);
         }
         assert_eq!(std::fs::metadata(&path).expect("there").len(), 2 * HALF_LEN);
         assert_eq!(reopened(&path).len() as u64, written);

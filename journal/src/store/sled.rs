@@ -15,10 +15,12 @@ use std::fs::{self, File, OpenOptions};
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::halves::Covers;
 use super::redo::{COMMIT_LEN_MAX, Keyed, RedoLog};
 use super::{BlockKey, SideChange, Store};
 use crate::error::{Damage, Error};
@@ -27,10 +29,11 @@ use crate::position::Position;
 
 /// The tree of what can be made anew; blocks are in the default tree.
 const SIDE_TREE: &str = "side";
-/// sled's cache of pages. Its default of 1 GiB grows with the data.
-const CACHE_BYTES: u64 = 16 << 20;
-/// With 64 accesses in each of 256 parts outstanding, sled's cache is larger by 16,384 times this.
-const BYTES_PER_TOUCH: usize = 2 << 10;
+/// How many bytes of a scan one more access is made for. A part of sled's cache looks for something to forget after 64
+/// accesses: with this many bytes to an access that is every other leaf.
+const BYTES_PER_TOUCH: usize = 4 << 10;
+/// How many more accesses are made for a single block, for which sled may have read a whole leaf: as many as for scanning it.
+const TOUCHES_PER_READ: usize = 32;
 /// The file of the latest small commits, beside sled's.
 pub(crate) const REDO_FILE: &str = "redo";
 /// Most bytes that sled is given before it is made durable: with what is in the redo log well below a segment.
@@ -46,6 +49,9 @@ pub(crate) struct SledStore {
     log: File,
     dir: PathBuf,
     guards: Guards,
+    cache_bytes: u64,
+    /// Bytes in sled's log, about: when it opened, and what it was given since.
+    stored: AtomicU64,
     writing: Mutex<Writing>,
 }
 
@@ -57,7 +63,7 @@ struct Writing {
     /// The last key that there is, with a block or without.
     last_key: BlockKey,
     /// Makes sled durable with all that is in the half of the redo log that is not being written.
-    checkpoint: Option<JoinHandle<Result<(), Error>>>,
+    checkpoint: Option<(Covers, JoinHandle<Result<(), Error>>)>,
     /// Something went wrong: what the redo log holds may be all there is of it.
     has_failed: bool,
 }
@@ -74,7 +80,7 @@ impl Guards {
 
 impl SledStore {
     /// Opens or creates the store in `dir`.
-    pub(crate) fn open(dir: &Path, guards: Guards) -> Result<Self, Error> {
+    pub(crate) fn open(dir: &Path, guards: Guards, cache_bytes: u64) -> Result<Self, Error> {
         let log_path = dir.join("db");
         // sled writes its settings in two goes, before its log. Killed in between, it would not open any more.
         if !log_path.exists() && dir.join("conf").exists() {
@@ -89,7 +95,7 @@ impl SledStore {
         let config = sled::Config::new()
             .path(dir)
             .segment_size(SLED_SEGMENT_LEN)
-            .cache_capacity(CACHE_BYTES)
+            .cache_capacity(cache_bytes)
             .flush_every_ms(None);
         // It is made before sled's log: a store that has one has both.
         let redo_path = dir.join(REDO_FILE);
@@ -105,15 +111,18 @@ impl SledStore {
             .write(true)
             .open(&log_path)
             .map_err(|error| Error::io(format!("opening {}", log_path.display()), error))?;
+        let stored = log.metadata().map_err(|error| Error::io(format!("reading {}", log_path.display()), error))?.len();
         let last_key = contained(|| db.last()).map_err(|panic| damaged(&panic))?;
         let last_key = last_key.map_err(|error| damaged(&error.to_string()))?;
         let last_key = last_key.and_then(|(key, _)| BlockKey::from_bytes(&key)).unwrap_or(BlockKey::new(0));
         let writing = Mutex::new(Writing { redo, unsynced: 0, last_key, checkpoint: None, has_failed: false });
-        let store = SledStore { db: Some(db), log, dir: dir.to_owned(), guards, writing };
+        let (dir, stored) = (dir.to_owned(), AtomicU64::new(stored));
+        let store = SledStore { db: Some(db), log, dir, guards, cache_bytes, stored, writing };
         store.sync_files().map_err(|error| Error::io("syncing the journal's files", error))?;
         if !latest.is_empty() {
             store.write(|writing| {
                 store.insert(latest, writing)?;
+                writing.redo.halves.gave_all();
                 store.checkpoint(writing)?;
                 writing.redo.clear().map_err(|error| Error::io("writing the redo log", error))
             })?;
@@ -140,15 +149,18 @@ impl SledStore {
         self.db.as_ref().expect("the database is taken out only when the store is dropped")
     }
 
-    /// Looks at a key again and again, once for each so many bytes of its block.
-    ///
-    /// sled's cache has 256 parts, and a part forgets pages only when 64 accesses to it have come together. Whoever reads
-    /// every page once would fill the memory before that.
-    fn touch(&self, key: BlockKey, len: usize) -> sled::Result<()> {
-        for _ in 0..len / BYTES_PER_TOUCH {
+    /// Looks at a key again and again, so that sled comes to forget something. Its cache has 256 parts, and a part forgets
+    /// pages only when 64 accesses to it have come together: whoever reads every page once would fill the memory before that.
+    fn touch(&self, key: BlockKey, times: usize) -> sled::Result<()> {
+        for _ in 0..times {
             self.db().contains_key(key.to_bytes())?;
         }
         Ok(())
+    }
+
+    /// Whether there is more than the cache may hold. Before that nothing has to be forgotten.
+    fn outgrows_cache(&self) -> bool {
+        self.stored.load(Ordering::Relaxed) > self.cache_bytes
     }
 
     fn writing(&self) -> MutexGuard<'_, Writing> {
@@ -172,6 +184,7 @@ impl SledStore {
                 self.checkpoint(writing)?;
             }
             writing.unsynced += bytes.len();
+            self.stored.fetch_add(bytes.len() as u64, Ordering::Relaxed);
             self.make_keys(key.plus(KEYS_AHEAD_MIN), writing)?;
             self.db().insert(key.to_bytes(), bytes).map_err(|error| write_failed(&error))?;
         }
@@ -199,7 +212,9 @@ impl SledStore {
     /// have an entry there, and blocks that sled gets later.
     fn checkpoint(&self, writing: &mut Writing) -> Result<(), Error> {
         writing.finish_checkpoint()?;
+        let covers = writing.redo.halves.checkpoint();
         make_durable(self.db(), &self.log, self.guards)?;
+        writing.redo.halves.checkpointed(covers);
         writing.unsynced = 0;
         Ok(())
     }
@@ -208,6 +223,7 @@ impl SledStore {
     /// what is in this one.
     fn turn_redo_log(&self, writing: &mut Writing) -> Result<(), Error> {
         writing.finish_checkpoint()?;
+        let covers = writing.redo.halves.checkpoint();
         let (db, guards) = (self.db().clone(), self.guards);
         let log = self.log.try_clone().map_err(|error| Error::io("syncing the journal", error))?;
         let work = move || {
@@ -215,20 +231,21 @@ impl SledStore {
                 .unwrap_or_else(|panic| Err(Error::io("writing to sled", std::io::Error::other(panic))))
         };
         let thread = std::thread::Builder::new().name("ionveil-checkpoint".into()).spawn(work);
-        writing.checkpoint = Some(thread.map_err(|error| Error::io("starting a checkpoint", error))?);
+        let thread = thread.map_err(|error| Error::io("starting a checkpoint", error))?;
+        writing.checkpoint = Some((covers, thread));
         writing.unsynced = 0;
-        writing.redo.turn();
-        Ok(())
+        writing.redo.turn().map_err(|error| Error::io("writing the redo log", error))
     }
 }
 
 impl Writing {
     /// Waits for the checkpoint that is under way, if there is one.
     fn finish_checkpoint(&mut self) -> Result<(), Error> {
-        let Some(thread) = self.checkpoint.take() else { return Ok(()) };
-        thread
-            .join()
-            .unwrap_or_else(|_| Err(Error::io("writing to sled", std::io::Error::other("a checkpoint panicked"))))
+        let Some((covers, thread)) = self.checkpoint.take() else { return Ok(()) };
+        let ended = thread.join();
+        ended.unwrap_or_else(|_| Err(Error::io("writing to sled", std::io::Error::other("a checkpoint panicked"))))?;
+        self.redo.halves.checkpointed(covers);
+        Ok(())
     }
 }
 
@@ -288,19 +305,28 @@ impl Store for SledStore {
                 self.turn_redo_log(writing)?;
                 assert!(append(writing)?, "an empty half has room for the largest commit");
             }
-            self.insert(blocks, writing)
+            self.insert(blocks, writing)?;
+            writing.redo.halves.gave_all();
+            Ok(())
         })
     }
 
     fn read(&self, key: BlockKey, visit: &mut dyn FnMut(&[u8])) -> Result<bool, Error> {
-        let found = contained(|| self.db().get(key.to_bytes())).map_err(|panic| damaged(&panic))?;
+        let get = || {
+            let found = self.db().get(key.to_bytes())?;
+            if self.outgrows_cache() {
+                self.touch(key, TOUCHES_PER_READ)?;
+            }
+            Ok(found)
+        };
+        let found: sled::Result<Option<sled::IVec>> = contained(get).map_err(|panic| damaged(&panic))?;
         let found = found.map_err(|error| damaged(&error.to_string()))?.filter(|bytes| !bytes.is_empty());
         Ok(found.map(|bytes| visit(&bytes)).is_some())
     }
 
     fn scan(&self, from: BlockKey, visit: &mut dyn FnMut(BlockKey, &[u8]) -> ControlFlow<()>) -> Result<(), Error> {
         let mut items = self.db().range(from.to_bytes()..);
-        let mut scanned = 0;
+        let (mut scanned, mut touched) = (0, 0);
         loop {
             let item = contained(|| items.next()).map_err(|panic| damaged(&panic))?;
             let Some(item) = item else { return Ok(()) };
@@ -312,11 +338,13 @@ impl Store for SledStore {
                 continue;
             }
             scanned += bytes.len();
-            if scanned > CACHE_BYTES as usize {
-                contained(|| self.touch(key, bytes.len()))
+            let due = scanned / BYTES_PER_TOUCH;
+            if self.outgrows_cache() {
+                contained(|| self.touch(key, due - touched))
                     .map_err(|panic| damaged(&panic))?
                     .map_err(|error| damaged(&error.to_string()))?;
             }
+            touched = due;
             if visit(key, &bytes).is_break() {
                 return Ok(());
             }
@@ -423,4 +451,40 @@ fn dir_bytes(dir: &Path) -> u64 {
         Some(if meta.is_dir() { dir_bytes(&entry.path()) } else { meta.len() })
     });
     sizes.sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_store_goes_through_both_halves_of_the_redo_log_without_any_other_checkpoint() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = SledStore::open(dir.path(), Guards::ON, 16 << 20).expect("opens");
+        for number in 1..=200 {
+            store.commit(vec![(BlockKey::new(number), vec![7; 16_000])]).expect("written");
+        }
+    }
+
+    /// A checkpoint amid a commit once went on in the other half of the redo log; see `halves.rs`. The store refuses a
+    /// commit for which an entry would have to be written over that may be all there is of another one.
+    #[test]
+    fn checkpoints_amid_commits_leave_the_redo_log_where_it_is() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = SledStore::open(dir.path(), Guards::ON, 16 << 20).expect("opens");
+        let mut next = BlockKey::FIRST;
+        let mut commit = |blocks: u64| {
+            let keyed = (0..blocks).map(|number| (next.plus(number), vec![7; 16_000]));
+            store.commit(keyed.collect()).expect("no entry would be written over too early");
+            next = next.plus(blocks);
+        };
+        // Room for 30 blocks is left before sled has to be made durable, so that is amid the second commit.
+        let part = SideChange::Put(vec![1], vec![1; UNSYNCED_MAX - 30 * 16_000]);
+        store.change_side(vec![part]).expect("written");
+        commit(20);
+        let before = store.writing().unsynced;
+        commit(20);
+        assert!(store.writing().unsynced < before, "a checkpoint was made amid it");
+        (0..5).for_each(|_| commit(25));
+    }
 }

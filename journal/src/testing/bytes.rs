@@ -11,7 +11,7 @@ use crate::position::Position;
 /// When the bytes are no such block, or a record in it is damaged.
 pub fn read_block(position: Position, bytes: &[u8]) -> Result<usize, Damage> {
     let Block { header, body } = Block::parse(position, bytes)?;
-    if header.parts > 1 { Ok(0) } else { read_records(header.position, body) }
+    if header.parts > 1 { Ok(0) } else { read_records(header.position, &body) }
 }
 
 /// Reads bytes as records with their lengths and checksums, the first at `position`. Returns how many there are.
@@ -27,7 +27,7 @@ pub fn read_records(position: Position, bytes: &[u8]) -> Result<usize, Damage> {
     Ok(count)
 }
 
-/// Puts the right checksum into a block's header and into the first record behind it, so that a fuzzer gets past them.
+/// Puts the right checksum into a block's header and into the compressed body, or the first record, behind it, so that a fuzzer gets past them.
 pub fn with_checksums(mut block: Vec<u8>) -> Vec<u8> {
     crate::format::put_checksums(&mut block);
     block

@@ -18,9 +18,18 @@ use crate::codec;
 use crate::position::Sequence;
 use crate::record::{Append, NewEvent, Origin};
 
-/// An event whose id and payload follow from `number`.
+/// An event whose id and payload follow from `number`. No compression makes the payload smaller.
 pub fn event(number: u64, payload_len: usize) -> NewEvent {
-    let payload = (0..payload_len).map(|i| (number as usize).wrapping_mul(31).wrapping_add(i * 7) as u8).collect();
+    let mut random = Random::new(number);
+    with_payload(number, (0..payload_len).map(|_| random.below(256) as u8).collect())
+}
+
+/// As [`event`], with a payload that compression makes much smaller.
+pub fn repetitive_event(number: u64, payload_len: usize) -> NewEvent {
+    with_payload(number, (0..payload_len).map(|at| (at as u64 * 7 + number * 31) as u8).collect())
+}
+
+fn with_payload(number: u64, payload: Vec<u8>) -> NewEvent {
     NewEvent {
         id: Uuid::from_u128(number.into()),
         event_type: "tested".into(),

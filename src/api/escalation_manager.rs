@@ -1,0 +1,81 @@
+//! Who is told when nobody answers.
+
+use ionveil_actors::alerts::{Alert, EscalateAlert, EscalateDue, TakeKnown};
+use ionveil_actors::domain::{OrgId, Timestamp};
+use ionveil_actors::escalation::{EscalationPolicy, GetPolicy, SetPolicy};
+use ionveil_actors::runtime::Caller;
+use uuid::Uuid;
+
+use super::known::known;
+use super::sla_monitor_service::{as_user, org_of_alert};
+use crate::error::Error;
+use crate::instance::IonVeil;
+
+/// Escalation policies, and the steps that alerts take by them.
+#[derive(Clone)]
+pub struct EscalationManager {
+    ionveil: IonVeil,
+}
+
+impl EscalationManager {
+    /// The manager of a running IonVeil.
+    pub fn new(ionveil: &IonVeil) -> Self {
+        EscalationManager { ionveil: ionveil.clone() }
+    }
+
+    /// The same, acting at `now` instead of the clock's instant.
+    #[must_use]
+    pub fn at(&self, now: Timestamp) -> Self {
+        EscalationManager { ionveil: self.ionveil.at(now) }
+    }
+
+    /// Puts a policy in force; alerts that were raised before keep theirs.
+    ///
+    /// # Errors
+    /// `invalid` when it could not be followed.
+    pub async fn set_policy(&self, org: &OrgId, policy: EscalationPolicy) -> Result<EscalationPolicy, Error> {
+        let version = self.ionveil.inner.escalation.tell(org.as_str(), SetPolicy { policy }, self.caller()).await?;
+        if self.ionveil.is_in_background() {
+            let known = known(&self.ionveil, org).await?;
+            self.ionveil.inner.alerts.tell(org.as_str(), TakeKnown { known, at: None }, self.caller()).await?;
+        }
+        Ok(version.policy)
+    }
+
+    /// The policy in force; `None` when none was ever set.
+    ///
+    /// # Errors
+    /// `overloaded`, `unavailable`, `corrupt`.
+    pub async fn get_policy(&self, org: &OrgId) -> Result<Option<EscalationPolicy>, Error> {
+        let version = self.ionveil.inner.escalation.ask(org.as_str(), GetPolicy, self.caller()).await?;
+        Ok(version.map(|version| version.policy))
+    }
+
+    /// Escalates every alert of every org that is due for it, one step each; replies with those alerts.
+    ///
+    /// # Errors
+    /// `invalid` when the instant lies before the last one of an alert that it looks at.
+    pub async fn check_escalations(&self) -> Result<Vec<Alert>, Error> {
+        let mut escalated = Vec::new();
+        for org in self.ionveil.inner.alerts.ids() {
+            let command = EscalateDue { at: None };
+            escalated.extend(self.ionveil.inner.alerts.tell(&org, command, self.caller()).await?);
+        }
+        Ok(escalated)
+    }
+
+    /// Passes an alert on to the next level, by hand.
+    ///
+    /// # Errors
+    /// `not_found`; `conflict` when it is acknowledged, resolved or suppressed, or all its steps or levels are used up.
+    pub async fn escalate_alert(&self, alert_id: Uuid, user_id: &str, reason: &str) -> Result<Alert, Error> {
+        let org = org_of_alert(&self.ionveil, alert_id).await?;
+        let (user, reason) = (user_id.to_owned(), reason.to_owned());
+        let command = EscalateAlert { alert_id, user_id: user, reason, at: None };
+        Ok(self.ionveil.inner.alerts.tell(&org, command, as_user(&self.ionveil, user_id)).await?)
+    }
+
+    fn caller(&self) -> Caller {
+        self.ionveil.caller.clone()
+    }
+}

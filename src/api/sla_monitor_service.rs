@@ -1,0 +1,341 @@
+//! Rules, incidents and alerts.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use ionveil_actors::alerts::{
+    AcknowledgeAlert, Alert, AlertStatus, Alerts, CheckIncident, CheckReport, Event, ExplainedDecision, Explainer,
+    GetActiveAlerts, GetAlert, GetOpenIncidents, GetViolations, IncidentStatus, ResolveAlert, SlaViolation, TakeKnown,
+    Wanted, WhatIf, WhatIfRun,
+};
+use ionveil_actors::domain::{OrgId, Timestamp};
+use ionveil_actors::error::{Corrupt, Error as ServiceError};
+use ionveil_actors::escalation::GetPolicy;
+use ionveil_actors::notification::{GetNotifications, Notification};
+use ionveil_actors::rules::{self, AddRules, AlertRule, AlertSeverity, GetRules, RemoveRule};
+use ionveil_actors::runtime::{Aggregate, Caller, Event as _, is_note};
+use ionveil_journal::{Sequence, StreamId};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::known::known;
+use crate::error::Error;
+use crate::instance::IonVeil;
+
+/// Watches incidents against their targets and raises alerts by rules.
+///
+/// Whatever it changes is on disk when a method returns. Deadlines move by themselves between [`SlaMonitorService::start`]
+/// and [`SlaMonitorService::stop`] only; a check judges its own incident at once in any case.
+#[derive(Clone)]
+pub struct SlaMonitorService {
+    pub(super) ionveil: IonVeil,
+}
+
+/// An incident as it is checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IncidentCheck {
+    /// 1–128 characters, no control characters, no `/`.
+    pub incident_id: String,
+    /// Whose it is.
+    pub org_id: OrgId,
+    /// 1 to 5, 1 is worst.
+    pub priority: i64,
+    /// When a unit was sent.
+    pub dispatch_time: Timestamp,
+    /// When the first one arrived; what is known stays when it is left out.
+    pub arrival_time: Option<Timestamp>,
+    /// When it was closed; what is known stays when it is left out.
+    pub closed_time: Option<Timestamp>,
+    /// The instant it is judged at; the clock's when it is left out.
+    pub current_time: Option<Timestamp>,
+}
+
+/// Every decision about an incident, and the messages that followed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Explanation {
+    /// The incident.
+    pub incident_id: String,
+    /// Oldest first.
+    pub decisions: Vec<ExplainedDecision>,
+    /// In the order in which they were queued.
+    pub notifications: Vec<Notification>,
+}
+
+impl SlaMonitorService {
+    /// The monitor of a running IonVeil.
+    pub fn new(ionveil: &IonVeil) -> Self {
+        SlaMonitorService { ionveil: ionveil.clone() }
+    }
+
+    /// The same, acting at `now` instead of the clock's instant. Earlier than the last instant of what is touched is
+    /// `invalid`.
+    #[must_use]
+    pub fn at(&self, now: Timestamp) -> Self {
+        SlaMonitorService { ionveil: self.ionveil.at(now) }
+    }
+
+    /// Begins to do what is due by itself, after what came due meanwhile: deadlines, escalations, messages. Returns when what
+    /// was due has been found. Starting twice is starting once.
+    ///
+    /// # Errors
+    /// `overloaded`, `unavailable`, `corrupt`.
+    pub async fn start(&self) -> Result<(), Error> {
+        self.ionveil.start_background().await?;
+        self.push_known().await
+    }
+
+    /// Stores a rule, or a new version of the one of that id; replies with it as it is stored.
+    ///
+    /// # Errors
+    /// `invalid` when it could not be judged.
+    pub async fn add_rule(&self, rule: AlertRule) -> Result<AlertRule, Error> {
+        let mut stored = self.add_rules(vec![rule]).await?;
+        stored.pop().ok_or_else(|| Corrupt("a rule was stored and not shown".into())).map_err(internal)
+    }
+
+    /// Stores several rules, all of them or none.
+    ///
+    /// # Errors
+    /// `invalid` when one could not be judged, or stands there twice.
+    pub async fn add_rules(&self, rules: Vec<AlertRule>) -> Result<Vec<AlertRule>, Error> {
+        let stored = self.ionveil.inner.rules.tell(rules::ALL, AddRules { rules }, self.caller()).await?;
+        self.push_known().await?;
+        Ok(stored)
+    }
+
+    /// Removes a rule; false when there is none of that id. Its alerts stay.
+    ///
+    /// # Errors
+    /// As every method: `overloaded`, `unavailable`, `corrupt`.
+    pub async fn remove_rule(&self, rule_id: &str) -> Result<bool, Error> {
+        let command = RemoveRule { rule_id: rule_id.to_owned() };
+        let removed = self.ionveil.inner.rules.tell(rules::ALL, command, self.caller()).await?;
+        if removed {
+            self.push_known().await?;
+        }
+        Ok(removed)
+    }
+
+    /// The rules of an org with those of all orgs, or every rule there is, in the order of their ids.
+    ///
+    /// # Errors
+    /// `overloaded`, `unavailable`, `corrupt`.
+    pub async fn get_rules(&self, org: Option<&OrgId>) -> Result<Vec<AlertRule>, Error> {
+        let question = GetRules { org_id: org.cloned() };
+        Ok(self.ionveil.inner.rules.ask(rules::ALL, question, self.caller()).await?.rules)
+    }
+
+    /// Registers an incident, or tells what is new of it, judges it by every rule, and says what that led to.
+    ///
+    /// # Errors
+    /// `invalid` when a field is out of range, arrival or closing lies before dispatch, or `current_time` before the
+    /// incident's last instant.
+    pub async fn check_incident(&self, check: IncidentCheck) -> Result<CheckReport, Error> {
+        let known = known(&self.ionveil, &check.org_id).await?;
+        let org = check.org_id;
+        let command = CheckIncident {
+            incident_id: check.incident_id,
+            priority: check.priority,
+            dispatch_time: check.dispatch_time,
+            arrival_time: check.arrival_time,
+            closed_time: check.closed_time,
+            at: check.current_time,
+            known,
+        };
+        Ok(self.ionveil.inner.alerts.tell(org.as_str(), command, self.caller()).await?)
+    }
+
+    /// Open, acknowledged and escalated alerts of an org, oldest first; with `status` those of that status instead.
+    ///
+    /// # Errors
+    /// `overloaded`, `unavailable`, `corrupt`.
+    pub async fn get_active_alerts(
+        &self,
+        org: &OrgId,
+        severity: Option<AlertSeverity>,
+        status: Option<AlertStatus>,
+    ) -> Result<Vec<Alert>, Error> {
+        self.get_alerts(org, severity, status.map_or(Wanted::Unresolved, Wanted::Only)).await
+    }
+
+    /// Alerts of an org, oldest first.
+    ///
+    /// # Errors
+    /// `overloaded`, `unavailable`, `corrupt`.
+    pub async fn get_alerts(
+        &self,
+        org: &OrgId,
+        severity: Option<AlertSeverity>,
+        wanted: Wanted,
+    ) -> Result<Vec<Alert>, Error> {
+        let question = GetActiveAlerts { severity, wanted };
+        Ok(self.ionveil.inner.alerts.ask(org.as_str(), question, self.caller()).await?)
+    }
+
+    /// One alert.
+    ///
+    /// # Errors
+    /// `not_found` when no org has one of that id.
+    pub async fn get_alert(&self, alert_id: Uuid) -> Result<Alert, Error> {
+        let org = org_of_alert(&self.ionveil, alert_id).await?;
+        let alert = self.ionveil.inner.alerts.ask(&org, GetAlert { alert_id }, self.caller()).await?;
+        alert.ok_or_else(|| not_found("alert", alert_id))
+    }
+
+    /// Says that somebody is on it: escalation stops, and what has not been sent is taken back. Saying so again changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// `not_found`; `conflict` when it is resolved or suppressed; `invalid` for a name or a note that says nothing.
+    pub async fn acknowledge_alert(&self, alert_id: Uuid, user_id: &str, note: Option<&str>) -> Result<Alert, Error> {
+        let org = org_of_alert(&self.ionveil, alert_id).await?;
+        let note = note.map(str::to_owned);
+        let command = AcknowledgeAlert { alert_id, user_id: user_id.to_owned(), note, at: None };
+        Ok(self.ionveil.inner.alerts.tell(&org, command, self.caller_as(user_id)).await?)
+    }
+
+    /// Says that it is over, and how.
+    ///
+    /// # Errors
+    /// `not_found`; `conflict` when it is over already; `invalid` for a name or a note that says nothing.
+    pub async fn resolve_alert(&self, alert_id: Uuid, user_id: &str, resolution_note: &str) -> Result<Alert, Error> {
+        let org = org_of_alert(&self.ionveil, alert_id).await?;
+        let (user, resolution_note) = (user_id.to_owned(), resolution_note.to_owned());
+        let command = ResolveAlert { alert_id, user_id: user, resolution_note, at: None };
+        Ok(self.ionveil.inner.alerts.tell(&org, command, self.caller_as(user_id)).await?)
+    }
+
+    /// Incidents that nobody has arrived at and that are not closed, in the order of their breaches.
+    ///
+    /// # Errors
+    /// `overloaded`, `unavailable`, `corrupt`.
+    pub async fn open_incidents(&self, org: &OrgId) -> Result<Vec<IncidentStatus>, Error> {
+        let question = GetOpenIncidents { org_id: org.clone(), at: None };
+        Ok(self.ionveil.inner.alerts.ask(org.as_str(), question, self.caller()).await?)
+    }
+
+    /// Incidents whose target was over in `[from, to)`, in the order of their breaches.
+    ///
+    /// # Errors
+    /// `invalid` when from is not before to.
+    pub async fn violations(
+        &self,
+        org: &OrgId,
+        from: Option<Timestamp>,
+        to: Option<Timestamp>,
+    ) -> Result<Vec<SlaViolation>, Error> {
+        let question = GetViolations { org_id: org.clone(), from, to, at: None };
+        Ok(self.ionveil.inner.alerts.ask(org.as_str(), question, self.caller()).await?)
+    }
+
+    /// Every decision about an incident as it stands in the journal: rules looked at and values seen, what was raised or held
+    /// back and why, who was told, and how often that was tried. An incident that nothing is known of has none.
+    ///
+    /// # Errors
+    /// `overloaded`, `unavailable`, `corrupt`.
+    pub async fn explain(&self, org: &OrgId, incident_id: &str) -> Result<Explanation, Error> {
+        let explainer = self.read_history(org, Explainer::new(incident_id), |explainer, position, event| {
+            explainer.take(position, event).map_err(|corrupt| corrupt.to_string())
+        });
+        let explainer = explainer.await?;
+        let mut notifications = Vec::new();
+        for alert_id in explainer.alert_ids() {
+            let question = GetNotifications { alert_id: Some(alert_id), ..GetNotifications::default() };
+            notifications.extend(self.ionveil.inner.notifications.ask(org.as_str(), question, self.caller()).await?);
+        }
+        let decisions = explainer.into_decisions();
+        Ok(Explanation { incident_id: incident_id.to_owned(), decisions, notifications })
+    }
+
+    /// What other rules would have raised on the org's recorded incidents since `from`, with the org's present escalation
+    /// policy. Nothing is changed.
+    ///
+    /// # Errors
+    /// `invalid` when a rule could not be judged.
+    pub async fn what_if(&self, org: &OrgId, rules: Vec<AlertRule>, from: Timestamp) -> Result<WhatIf, Error> {
+        let policy = self.ionveil.inner.escalation.ask(org.as_str(), GetPolicy, self.caller()).await?;
+        let run = WhatIfRun::new(org.clone(), rules, policy, from)?;
+        let run = self.read_history(org, (run, from), |(run, last), _, event| {
+            if let Event::IncidentChecked(check) = event {
+                *last = (*last).max(check.at);
+            }
+            run.take(event).map_err(|error| error.to_string())
+        });
+        let (run, last) = run.await?;
+        Ok(self.ionveil.inner.runtime.run_blocking(move || run.finish(last)).await?)
+    }
+
+    /// Folds the org's alerts, oldest event first, on a thread apart.
+    async fn read_history<S: Send + 'static>(
+        &self,
+        org: &OrgId,
+        mut folded: S,
+        fold: impl Fn(&mut S, u64, &Event) -> Result<(), String> + Send + 'static,
+    ) -> Result<S, Error> {
+        let stream = StreamId::new(Alerts::KIND, org.as_str())?;
+        let journal = Arc::clone(self.ionveil.inner.runtime.journal());
+        let read = move || {
+            let mut failed = None;
+            journal.read_stream(&stream, Sequence::FIRST, Sequence::MAX, &mut |record| {
+                if is_note(record.event_type) {
+                    return ControlFlow::Continue(());
+                }
+                let event = Event::decode(record.event_type, record.version, record.codec, record.payload);
+                let event = event.map_err(|error| error.to_string());
+                if let Err(cause) = event.and_then(|event| fold(&mut folded, record.position.get(), &event)) {
+                    let (stream, sequence) = (record.stream.to_owned(), record.sequence.get());
+                    failed = Some(ServiceError::Corrupt { stream, sequence, cause });
+                    return ControlFlow::Break(());
+                }
+                ControlFlow::Continue(())
+            })?;
+            failed.map_or(Ok(folded), Err)
+        };
+        Ok(self.ionveil.inner.runtime.run_blocking(read).await?)
+    }
+
+    /// Tells every org that is known what it goes by from now on, so that what is open is judged by it. Without background
+    /// work each org learns of it with its next check.
+    async fn push_known(&self) -> Result<(), Error> {
+        if !self.ionveil.is_in_background() {
+            return Ok(());
+        }
+        for id in self.ionveil.inner.alerts.ids() {
+            let org: OrgId = id.parse()?;
+            let known = known(&self.ionveil, &org).await?;
+            self.ionveil.inner.alerts.tell(&id, TakeKnown { known, at: None }, self.caller()).await?;
+        }
+        Ok(())
+    }
+
+    fn caller(&self) -> Caller {
+        self.ionveil.caller.clone()
+    }
+
+    fn caller_as(&self, user: &str) -> Caller {
+        as_user(&self.ionveil, user)
+    }
+}
+
+/// What `user` does is recorded as done by them.
+pub(super) fn as_user(ionveil: &IonVeil, user: &str) -> Caller {
+    Caller { principal: Some(user.into()), ..ionveil.caller.clone() }
+}
+
+/// The org that has an alert: asked for among all, once.
+pub(super) async fn org_of_alert(ionveil: &IonVeil, alert_id: Uuid) -> Result<String, Error> {
+    for org in ionveil.inner.alerts.ids() {
+        if ionveil.inner.alerts.ask(&org, GetAlert { alert_id }, ionveil.caller.clone()).await?.is_some() {
+            return Ok(org);
+        }
+    }
+    Err(not_found("alert", alert_id))
+}
+
+pub(super) fn not_found(what: &'static str, id: Uuid) -> Error {
+    ServiceError::NotFound { what, id: id.to_string() }.into()
+}
+
+fn internal(corrupt: Corrupt) -> Error {
+    ServiceError::Unavailable { reason: corrupt.to_string(), outcome_known: false, retry_after: None }.into()
+}
