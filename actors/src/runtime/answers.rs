@@ -96,3 +96,24 @@ impl Answers {
 fn is_old(answered_at: Timestamp, latest: Timestamp) -> bool {
     latest.as_micros().saturating_sub(answered_at.as_micros()) > ANSWER_HOURS * crate::domain::MICROS_PER_HOUR
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_replies_push_the_oldest_out_and_one_stays_however_large() {
+        let mut answers = Answers::default();
+        let note = |answers: &mut Answers, id, reply_len| {
+            let (command_id, command, reply) = (Uuid::from_u128(id), "Add".to_owned(), vec![0; reply_len]);
+            answers.note(CommandAnswered { command_id, command, answered_at: Timestamp::EPOCH, reply });
+        };
+        let is_known = |answers: &Answers, id| matches!(answers.find(Uuid::from_u128(id), "Add"), Ok(Some(Ok(_))));
+        (1..=3).for_each(|id| note(&mut answers, id, REPLY_BYTES_MAX / 2));
+        assert_eq!([1, 2, 3].map(|id| is_known(&answers, id)), [false, true, true]);
+        note(&mut answers, 4, 2 * REPLY_BYTES_MAX);
+        assert_eq!([2, 3, 4].map(|id| is_known(&answers, id)), [false, false, true]);
+        note(&mut answers, 5, 1);
+        assert_eq!([4, 5].map(|id| is_known(&answers, id)), [false, true]);
+    }
+}

@@ -44,30 +44,25 @@ impl Attention {
         if !self.is_on() {
             return;
         }
-        let mut index = self.index();
-        match at {
-            Some(at) => {
-                if index.by_stream.get(stream) == Some(&at) {
-                    return;
-                }
-                index.remove(stream);
-                let is_first = index.by_instant.first().is_none_or(|(first, _)| at < *first);
-                index.by_stream.insert(stream.clone(), at);
-                index.by_instant.insert((at, stream.clone()));
-                drop(index);
-                if is_first {
-                    self.changed.notify_one();
-                }
-            }
-            None => index.remove(stream),
+        let is_first = self.index().put(stream, at);
+        if is_first {
+            self.changed.notify_one();
         }
     }
 
     /// The stream has to be looked after at `at` or earlier.
     pub(super) fn set_by(&self, stream: &StreamId, at: Timestamp) {
-        let earlier = self.index().by_stream.get(stream).copied().filter(|noted| *noted <= at);
-        if earlier.is_none() {
-            self.set(stream, Some(at));
+        if !self.is_on() {
+            return;
+        }
+        let is_first = {
+            // Under one lock, since what is noted in between may be earlier than both.
+            let mut index = self.index();
+            let is_later = index.by_stream.get(stream).is_none_or(|noted| at < *noted);
+            is_later && index.put(stream, Some(at))
+        };
+        if is_first {
+            self.changed.notify_one();
         }
     }
 
@@ -114,6 +109,19 @@ impl Attention {
 }
 
 impl Index {
+    /// Whether it is due earlier than everything before.
+    fn put(&mut self, stream: &StreamId, at: Option<Timestamp>) -> bool {
+        if at.is_some() && self.by_stream.get(stream).copied() == at {
+            return false;
+        }
+        self.remove(stream);
+        let Some(at) = at else { return false };
+        let is_first = self.by_instant.first().is_none_or(|(first, _)| at < *first);
+        self.by_stream.insert(stream.clone(), at);
+        self.by_instant.insert((at, stream.clone()));
+        is_first
+    }
+
     fn remove(&mut self, stream: &StreamId) {
         if let Some(at) = self.by_stream.remove(stream) {
             self.by_instant.remove(&(at, stream.clone()));

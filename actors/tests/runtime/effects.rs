@@ -1,6 +1,10 @@
 //! Effects: at least once, with the same id, and never before the events they follow from are durable.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use ionveil_actors::runtime::{Caller, Limits, Registry};
+use ionveil_journal::LocalJournal;
 
 use crate::support::*;
 
@@ -99,4 +103,25 @@ fn an_entity_with_an_effect_under_way_stays_in_memory_and_many_effects_wait_thei
     performed.sort();
     performed.dedup();
     assert_eq!(performed.len(), 50);
+}
+
+/// Its reply had left before its effect was in hand, so it left memory with the effect on its list, and nobody looked after it.
+#[test]
+fn an_entity_that_leaves_with_its_reply_does_not_take_its_effect_along() {
+    let journal = Reluctant::new(Arc::new(LocalJournal::in_memory()));
+    let limits = Limits { threads: 1, entities_live_max: 1, ..Limits::default() };
+    let (runtime, _) = runtime_on(Arc::clone(&journal) as _, limits);
+    let outside = Outside::default();
+    let reminders: Registry<Reminder> = Registry::with_effects(&runtime, outside.clone());
+    wait(runtime.start_background()).expect("a survey");
+    assert_eq!(wait(reminders.tell("a", Count, Caller::default())), Ok(0));
+    // Another one comes into memory, where there is room for one, as soon as that reply has left.
+    *journal.behind_next.lock().expect("no panic while it is held") = Some(Box::new({
+        let reminders = reminders.clone();
+        move || drop(reminders.tell("b", Count, Caller::default()))
+    }));
+    assert_eq!(wait(reminders.tell("a", RingFor(instant(DUE)), Caller::default())), Ok(()));
+    until("it is delivered", || !outside.0.lock().expect("no panic while it is held").all.is_empty());
+    assert!(runtime.metrics().passivations > 0, "it has left");
+    assert!(runtime.stop(PATIENCE));
 }

@@ -2,11 +2,14 @@
 //! consequence.
 
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::time::Duration;
 
+use ionveil_actors::domain::Timestamp;
 use ionveil_actors::error::Kind;
-use ionveil_actors::runtime::{Caller, Limits};
-use ionveil_journal::{Journal, Position, Sequence};
+use ionveil_actors::runtime::{Caller, Clock, Limits, ManualClock, Registry, Runtime};
+use ionveil_journal::{Journal, LocalJournal, Position, Sequence};
 use uuid::Uuid;
 
 use crate::support::*;
@@ -174,4 +177,87 @@ fn the_lag_of_a_follower_can_be_seen() {
     assert_eq!(world.runtime.metrics().follower_lag[0].1, 31, "it does not read by itself here");
     world.look("a");
     assert_eq!(world.runtime.metrics().follower_lag[0].1, 0);
+}
+
+/// A clock that keeps the thread of the background waiting, and nobody else.
+struct Unhurried {
+    clock: ManualClock,
+    is_held: Mutex<bool>,
+    changed: Condvar,
+    is_waiting: AtomicBool,
+}
+
+impl Clock for Unhurried {
+    fn now(&self) -> Timestamp {
+        if std::thread::current().name() == Some("ionveil-system") {
+            let mut is_held = self.is_held.lock().expect("no panic while it is held");
+            while *is_held {
+                self.is_waiting.store(true, Ordering::SeqCst);
+                is_held = self.changed.wait_timeout(is_held, PATIENCE).expect("no panic while it is held").0;
+            }
+        }
+        self.clock.now()
+    }
+}
+
+impl Unhurried {
+    fn hold(&self, is_held: bool) {
+        *self.is_held.lock().expect("no panic while it is held") = is_held;
+        self.changed.notify_all();
+    }
+}
+
+/// It was told that its source had grown while it answered something, and forgot that when the answer was given.
+#[test]
+fn a_source_that_grows_while_its_follower_is_busy_is_read_afterwards() {
+    let disk = Disk::default();
+    let journal = Arc::new(LocalJournal::on(disk.clone()).expect("a sound disk"));
+    let clock = Arc::new(Unhurried {
+        clock: ManualClock::new(instant(NOW)),
+        is_held: Mutex::new(false),
+        changed: Condvar::new(),
+        is_waiting: AtomicBool::new(false),
+    });
+    let limits = Limits { threads: 1, ..Limits::default() };
+    let runtime = Runtime::start(Arc::clone(&journal) as _, Arc::clone(&clock) as _, limits).expect("threads");
+    let counters: Registry<Counter> = Registry::new(&runtime);
+    let reminders: Registry<Reminder> = Registry::new(&runtime);
+    wait(runtime.start_background()).expect("a survey");
+    assert!(wait(reminders.ask("a", Look, Caller::default())).expect("an answer").heard.is_empty());
+    assert_eq!(wait(counters.ask("a", Total, Caller::default())), Ok(0));
+    clock.hold(true);
+    until("the background waits", || clock.is_waiting.load(Ordering::SeqCst));
+    disk.hold();
+    let cause = counters.tell("a", Add(5), Caller::default());
+    disk.await_begun(1);
+    let ((entered, has_entered), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel());
+    let busy = reminders.ask("a", LookAtLeisure(entered, may_go_on), Caller::default());
+    has_entered.recv_timeout(PATIENCE).expect("the follower is busy");
+    disk.release();
+    assert_eq!(wait(cause), Ok(5));
+    until("the follower is told", || runtime.metrics().attention_waiting == 1);
+    go_on.send(()).expect("it waits");
+    assert!(wait(busy).expect("an answer").heard.is_empty());
+    // So that it is through with all that it does after an answer.
+    assert_eq!(wait(counters.ask("a", Total, Caller::default())), Ok(5));
+    clock.hold(false);
+    let stream = "reminder/a".parse().expect("a stream");
+    until("it has heard", || journal.stream_head(&stream).is_some());
+    assert!(runtime.stop(PATIENCE));
+}
+
+/// The panic ended the actor: it was not counted, nothing kept it from being tried in a hot loop, and nothing looked after it
+/// any more.
+#[test]
+fn a_follower_that_panics_at_what_it_makes_of_an_event_is_left_alone_for_a_while() {
+    let world = World::new();
+    wait(world.add("a", EXPLODING)).expect("accepted");
+    for panics in 1..=2 {
+        let refused = wait(world.reminders.ask("a", Look, Caller::default())).expect_err("it panics");
+        assert_eq!((refused.kind(), world.runtime.metrics().panics), (Kind::Unavailable, panics));
+    }
+    let refused = wait(world.reminders.ask("a", Look, Caller::default())).expect_err("it is left alone");
+    assert!(refused.retry_after().is_some_and(|wait| !wait.is_zero()), "{refused:?}");
+    assert_eq!(world.runtime.metrics().panics, 2, "no hot loop");
+    assert!(world.look("b").heard.is_empty(), "its neighbour lives");
 }

@@ -1,7 +1,11 @@
 //! What is known after a restart, and what was known at a position.
 
+use std::ops::ControlFlow;
+
+use ionveil_actors::domain::Timestamp;
 use ionveil_actors::error::Kind;
 use ionveil_actors::runtime::Caller;
+use ionveil_journal::{Journal, Position};
 
 use crate::support::*;
 
@@ -98,4 +102,29 @@ fn blocking_work_does_not_wait_for_a_busy_entity() {
     assert_eq!(wait(world.runtime.run_blocking(|| Ok(7))), Ok(7));
     go_on.send(()).expect("it waits");
     assert_eq!(wait(busy), Ok(0));
+}
+
+#[test]
+fn the_past_of_an_instant_is_what_was_recorded_by_then() {
+    let world = World::new();
+    let mut total = 0;
+    for by in 1..=10 {
+        total = wait(world.add("a", by)).expect("accepted");
+    }
+    let mut recorded = Vec::new();
+    let read = world.journal.read_all(position(1), Position::MAX, &mut |record| {
+        recorded.push(record.recorded_at_micros);
+        ControlFlow::Continue(())
+    });
+    read.expect("a sound journal");
+    let at = |micros| {
+        let instant = Timestamp::from_micros(micros).expect("an instant");
+        wait(world.counters.ask_at("a", instant, Total, Caller::default()))
+    };
+    for micros in recorded.iter().flat_map(|at| [at - 1, *at]) {
+        // The first that was recorded later ends it, also where the machine's clock was set back.
+        let known = (1..).zip(&recorded).take_while(|(_, recorded)| **recorded <= micros).map(|(by, _)| by).sum();
+        assert_eq!(at(micros), Ok(known), "at {micros} of {recorded:?}");
+    }
+    assert_eq!((at(recorded[0] - 1), at(Timestamp::MAX.as_micros())), (Ok(0), Ok(total)));
 }

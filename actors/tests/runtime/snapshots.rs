@@ -100,6 +100,24 @@ fn a_start_reads_the_snapshot_and_what_came_after() {
     assert_eq!(world.look("a").scheduled.len(), 59, "49 of the snapshot and 10 after it");
 }
 
+/// Its state would fit, but it ends with an event that this journal does not have there.
+#[test]
+fn one_of_another_history_is_passed_over() {
+    let world = World::with(Disk::default(), limits(50));
+    schedule_many(&world, "a", 60);
+    until("stored", || latest(&world, "a").is_some());
+    let world = world.reopened();
+    let snapshot = latest(&world, "a").expect("just seen");
+    let mut payload = snapshot.payload.clone();
+    let header_len = u32::from_le_bytes(payload[9..13].try_into().expect("four bytes")) as usize;
+    payload.truncate(13 + header_len);
+    // The header begins with the last event's id: its length and 16 bytes.
+    payload[13 + 16] ^= 1;
+    payload.extend(codec::encode(&Reminder::default()));
+    world.journal.save_snapshot(&StateSnapshot { payload, ..snapshot }).expect("stored");
+    assert_eq!(world.look("a").scheduled.len(), 60);
+}
+
 #[test]
 fn one_that_cannot_be_used_is_passed_over() {
     let stored = || {

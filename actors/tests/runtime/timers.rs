@@ -1,9 +1,11 @@
 //! Timers are state: woken at their instant, once for each, also after a restart, from out of memory, and over clock jumps.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use ionveil_actors::runtime::{Caller, Clock, Limits};
-use ionveil_journal::Journal;
+use ionveil_actors::runtime::{Caller, Clock, Limits, Registry};
+use ionveil_journal::{Journal, LocalJournal};
 
 use crate::support::*;
 
@@ -168,4 +170,23 @@ fn a_caller_may_bring_its_own_instant() {
     let (now, seen) = wait(world.counters.ask("a", WhatIsGiven, caller.clone())).expect("an answer");
     assert_eq!((now, &seen), (instant("2001-01-01T00:00:00Z"), &caller));
     assert_ne!(world.clock.now(), now);
+}
+
+#[test]
+fn a_wake_whose_events_the_journal_has_no_room_for_comes_again() {
+    let journal = Reluctant::new(Arc::new(LocalJournal::in_memory()));
+    let (runtime, clock) = runtime_on(Arc::clone(&journal) as _, Limits { threads: 1, ..Limits::default() });
+    let reminders: Registry<Reminder> = Registry::new(&runtime);
+    wait(runtime.start_background()).expect("a survey");
+    let at = instant("2026-03-01T13:00:00Z");
+    assert_eq!(wait(reminders.tell("a", Schedule(at), Caller::default())), Ok(1));
+    journal.is_full.store(true, Ordering::SeqCst);
+    clock.set(at);
+    until("it was turned away", || journal.turned_away.load(Ordering::SeqCst) > 0);
+    journal.is_full.store(false, Ordering::SeqCst);
+    until("it rings", || {
+        clock.advance(Duration::from_millis(100));
+        runtime.metrics().wakes == 1
+    });
+    assert!(runtime.stop(PATIENCE));
 }

@@ -45,6 +45,11 @@ impl InHand {
         again.min()
     }
 
+    /// Whether any is still to begin or under way.
+    pub(super) fn is_busy(&self) -> bool {
+        self.busy() > 0
+    }
+
     fn busy(&self) -> usize {
         self.0.values().filter(|(_, progress)| !matches!(progress, Progress::Over { .. })).count()
     }

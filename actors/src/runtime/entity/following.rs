@@ -35,7 +35,7 @@ impl<A: Aggregate> Entity<A> {
         ctx.wait(reading.into_actor(self).map(move |page, entity, ctx| {
             let is_last = match page {
                 Ok(Page { records, is_last }) => {
-                    entity.follow(records, job.now, ctx);
+                    entity.contain(|entity| entity.follow(records, job.now, ctx));
                     is_last
                 }
                 Err(error) => {
@@ -54,7 +54,7 @@ impl<A: Aggregate> Entity<A> {
     /// All sources with the first sequence that was not taken in, if any of them holds it.
     ///
     /// All of them, since one that holds nothing new now may hold the next event when it comes to reading.
-    fn sources_behind(&self) -> Option<Vec<(StreamId, Sequence)>> {
+    pub(super) fn sources_behind(&self) -> Option<Vec<(StreamId, Sequence)>> {
         let (Some(follows), Stage::Ready(ready)) = (A::ABILITIES.follows, &self.stage) else { return None };
         let streams = follows.streams(self.stream.id()).into_iter();
         let next: Vec<(StreamId, Sequence)> = streams

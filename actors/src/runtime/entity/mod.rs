@@ -193,16 +193,23 @@ impl<A: Aggregate> Entity<A> {
     }
 
     fn run(&mut self, job: Job<A>, ctx: &mut Context<Self>) {
-        // A handler that panics has dropped its reply, so its asker knows; the state it left is not to be trusted.
-        if catch_unwind(AssertUnwindSafe(|| (job.work)(self, ctx))).is_ok() {
-            if matches!(self.stage, Stage::Ready(_)) {
-                self.failures = 0;
-                self.note_next_wake();
+        self.contain(|entity| {
+            (job.work)(entity, ctx);
+            if matches!(entity.stage, Stage::Ready(_)) {
+                entity.note_next_wake();
+                entity.failures = 0;
             }
+        });
+    }
+
+    /// Calls what may panic for the entity's sake. What panics has dropped its reply, so its asker knows; the state it left
+    /// is not to be trusted.
+    fn contain(&mut self, work: impl FnOnce(&mut Self)) {
+        if catch_unwind(AssertUnwindSafe(|| work(self))).is_ok() {
             return;
         }
         self.shared.counters.panics.add(1);
-        tracing::error!(stream = %self.stream, "a handler panicked; the entity is rebuilt from the journal");
+        tracing::error!(stream = %self.stream, "the entity panicked; it is rebuilt from the journal");
         self.fail(unavailable("the entity failed and is being rebuilt", true));
     }
 
@@ -260,6 +267,10 @@ impl<A: Aggregate> Handler<Retire> for Entity<A> {
     fn handle(&mut self, _: Retire, ctx: &mut Context<Self>) {
         self.store_before_retiring();
         self.shared.forget_lag(&self.stream);
+        // The reply that let it leave may have been on its way before the effects that go with it were in hand.
+        if self.in_hand.is_busy() {
+            self.shared.look_after_now(&self.stream);
+        }
         ctx.stop();
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 
 use tokio::sync::watch;
 
@@ -22,9 +22,13 @@ pub(crate) enum Reading {
 pub(crate) struct Reluctant {
     journal: Arc<LocalJournal>,
     pub(crate) is_full: AtomicBool,
+    /// How many appends were not taken.
+    pub(crate) turned_away: AtomicUsize,
     pub(crate) reading: Mutex<Reading>,
     /// Neither stored nor found.
     pub(crate) refuses_snapshots: AtomicBool,
+    /// Done at the end of the next append, by whoever asked for it, when it is through and its reply has left.
+    pub(crate) behind_next: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     /// How often a stream was read.
     pub(crate) reads: AtomicUsize,
 }
@@ -33,7 +37,15 @@ impl Reluctant {
     pub(crate) fn new(journal: Arc<LocalJournal>) -> Arc<Self> {
         let reading = Mutex::new(Reading::Works);
         let (is_full, refuses_snapshots) = (AtomicBool::new(false), AtomicBool::new(false));
-        Arc::new(Reluctant { journal, is_full, reading, refuses_snapshots, reads: AtomicUsize::new(0) })
+        Arc::new(Reluctant {
+            journal,
+            is_full,
+            turned_away: AtomicUsize::new(0),
+            reading,
+            refuses_snapshots,
+            behind_next: Mutex::default(),
+            reads: AtomicUsize::new(0),
+        })
     }
 }
 
@@ -44,9 +56,23 @@ fn told_to_fail() -> Error {
 impl Journal for Reluctant {
     fn submit(&self, append: Append, done: OnOutcome) -> Result<(), Error> {
         if self.is_full.load(Ordering::SeqCst) {
+            self.turned_away.fetch_add(1, Ordering::SeqCst);
             return Err(Error::Overloaded { waiting_bytes: 1 });
         }
-        self.journal.submit(append, done)
+        let Some(behind) = self.behind_next.lock().expect("no panic while it is held").take() else {
+            return self.journal.submit(append, done);
+        };
+        let (through, is_through) = mpsc::channel();
+        let taken = self.journal.submit(
+            append,
+            Box::new(move |outcome| {
+                done(outcome);
+                let _ = through.send(());
+            }),
+        );
+        is_through.recv_timeout(super::PATIENCE).expect("the journal writes");
+        behind();
+        taken
     }
 
     fn when_durable(&self, done: OnDurable) -> Result<(), Error> {

@@ -2,6 +2,7 @@
 //! or has heard of, and has each ring delivered outside.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex};
 
 use ionveil_actors::domain::Timestamp;
@@ -61,6 +62,7 @@ impl Aggregate for Reminder {
             Reminded::Delivered(id) if self.undelivered.remove(id).is_none() => {
                 return Err(Corrupt("delivered twice".into()));
             }
+            Reminded::Heard(EXPLODING) => panic!("a test's own panic in taking in what was heard"),
             Reminded::Heard(by) => self.heard.push(*by),
             Reminded::Scheduled(_) | Reminded::Delivered(_) | Reminded::Idled => {}
         }
@@ -132,6 +134,8 @@ impl Timed for Reminder {
 /// Counted by that much, a follower hears of an instant: so many microseconds after 1970.
 pub(crate) const UNHEARD: i64 = 0;
 pub(crate) const INDIGESTIBLE: i64 = -666;
+/// What is made of it cannot be taken in.
+pub(crate) const EXPLODING: i64 = -667;
 
 impl Follower for Reminder {
     const SOURCES: &'static [Source] = &[Source::SameId(Counter::KIND), Source::Stream(Counter::KIND, "all")];
@@ -175,6 +179,32 @@ impl Command<Reminder> for Schedule {
             return Err(Invalid::new("at", self.0, "an instant that is not scheduled").into());
         }
         Ok(Decision { events: vec![Reminded::Scheduled(self.0)], reply: state.scheduled.len() + 1 })
+    }
+}
+
+/// Rings for that instant at once.
+#[derive(Debug, Clone)]
+pub(crate) struct RingFor(pub(crate) Timestamp);
+
+impl Command<Reminder> for RingFor {
+    type Reply = ();
+
+    fn decide(self, _: &Reminder, given: &Given) -> Result<Decision<Reminded, ()>, Error> {
+        let rang = Reminded::Rang(Ring { due: self.0, at: given.now });
+        Ok(Decision { events: vec![Reminded::Scheduled(self.0), rang], reply: () })
+    }
+}
+
+/// The whole state, when the test lets it go on.
+pub(crate) struct LookAtLeisure(pub(crate) Sender<()>, pub(crate) Receiver<()>);
+
+impl Query<Reminder> for LookAtLeisure {
+    type Answer = Reminder;
+
+    fn answer(self, state: &Reminder, _: &Given) -> Result<Reminder, Error> {
+        let _ = self.0.send(());
+        let _ = self.1.recv_timeout(super::PATIENCE);
+        Ok(state.clone())
     }
 }
 
