@@ -205,6 +205,7 @@ impl PolicySimulator {
         pattern: impl Into<PatternSource>,
         duration_seconds: u64,
     ) -> Result<BTreeMap<String, SimulationResult>, Error> {
+        check_duration(duration_seconds)?;
         let mut names = BTreeSet::new();
         if let Some(repeated) = scenarios.iter().find(|scenario| !names.insert(scenario.name.as_str())) {
             return Err(Invalid::new("name", format_args!("{:?}", repeated.name), "each scenario's name once").into());
