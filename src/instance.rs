@@ -369,8 +369,10 @@ impl Ending {
 /// Takes up what was interrupted, apart from whoever opens.
 fn resume_simulations(runtime: &Arc<Runtime>, pool: &Arc<SimulationPool>) {
     let (journal, pool) = (Arc::clone(runtime.journal()), Arc::clone(pool));
+    // What is asked for from now on is no interrupted run, and would run twice.
+    let opened_at = journal.head().position;
     let resumed = runtime.run_blocking(move || {
-        let resumed = resume_interrupted(journal.as_ref(), &pool);
+        let resumed = resume_interrupted(journal.as_ref(), opened_at, &pool);
         if let Err(error) = &resumed {
             tracing::error!(%error, "interrupted simulations are not taken up");
         }

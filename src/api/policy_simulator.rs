@@ -15,7 +15,7 @@ use ionveil_actors::simulation::{
     Recommendation, Simulation, SimulationResult, SimulationStatus, Stage, SweepEntry, SweepGrid, Weights,
     check_duration, fit, monte_carlo, recommend, sweep,
 };
-use ionveil_journal::{Journal, Sequence, StreamId};
+use ionveil_journal::{Journal, Position, Sequence, StreamId};
 use pollster::block_on;
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -205,6 +205,7 @@ impl PolicySimulator {
         pattern: impl Into<PatternSource>,
         duration_seconds: u64,
     ) -> Result<BTreeMap<String, SimulationResult>, Error> {
+        check_duration(duration_seconds)?;
         let mut names = BTreeSet::new();
         if let Some(repeated) = scenarios.iter().find(|scenario| !names.insert(scenario.name.as_str())) {
             return Err(Invalid::new("name", format_args!("{:?}", repeated.name), "each scenario's name once").into());
@@ -453,8 +454,12 @@ fn known(id: &str) -> Result<&str, Error> {
 }
 
 /// Takes up the simulations that were asked for and not finished: those that were running first, then in the order in which
-/// they were asked for.
-pub(crate) fn resume_interrupted(journal: &dyn Journal, pool: &Arc<SimulationPool>) -> Result<(), ServiceError> {
+/// they were asked for. Only what had happened up to `opened_at` counts: what is asked for later is no interrupted run.
+pub(crate) fn resume_interrupted(
+    journal: &dyn Journal,
+    opened_at: Position,
+    pool: &Arc<SimulationPool>,
+) -> Result<(), ServiceError> {
     let mut interrupted = Vec::new();
     for summary in journal.streams() {
         let stream = &summary.stream;
@@ -462,7 +467,8 @@ pub(crate) fn resume_interrupted(journal: &dyn Journal, pool: &Arc<SimulationPoo
             continue;
         }
         journal.read_stream(stream, summary.last_sequence, Sequence::MAX, &mut |record| {
-            if let Some(status) = Event::unfinished_after(record.event_type) {
+            let status = Event::unfinished_after(record.event_type).filter(|_| record.position <= opened_at);
+            if let Some(status) = status {
                 interrupted.push((status != SimulationStatus::Running, record.position, stream.id().to_owned()));
             }
             ControlFlow::Continue(())

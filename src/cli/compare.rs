@@ -90,6 +90,7 @@ pub(super) fn scenarios(paths: &[PathBuf]) -> Result<Vec<PolicyScenario>, Failur
 }
 
 fn compare(inputs: &Inputs, place: &Place) -> Result<BTreeMap<String, SimulationResult>, Failure> {
+    timeline::check_svg(inputs.svg.as_deref())?;
     let (scenarios, pattern) = (scenarios(&inputs.scenario)?, source(&inputs.pattern)?);
     let simulator = place.open()?.policy_simulator();
     let working = Progress::waiting("simulating");

@@ -1,7 +1,7 @@
 //! `ionveil demo`: the main job from end to end, on real input that is part of the program.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant as Started};
@@ -10,8 +10,9 @@ use ionveil::dispatch::{
     AggregatedMetric, AggregationType, DashboardSnapshot, GetMetric, Instant, Metric, RegionSummary,
 };
 use ionveil::domain::{OrgId, TimeWindow};
-use ionveil::ingest::{Mapping, read_from};
-use ionveil::{Config, Error, IonVeil, Verification, verify_data};
+use ionveil::ingest::{Mapping, Source, parse_pattern, read_from};
+use ionveil::simulation::{Recommendation, Weights};
+use ionveil::{Config, Error, IonVeil, PolicyScenario, Verification, verify_data};
 use pollster::block_on;
 use serde::Serialize;
 
@@ -26,6 +27,10 @@ const ROWS: &[u8] = include_bytes!("../../examples/sf-fire-calls-extract.csv");
 const ROWS_NAME: &str = "examples/sf-fire-calls-extract.csv";
 const MAPPING: &str = include_str!("../../examples/sf-fire-calls.toml");
 const MAPPING_NAME: &str = "examples/sf-fire-calls.toml";
+const FAILURES: &[u8] = include_bytes!("../../examples/failure-stream.csv");
+const FAILURES_NAME: &str = "examples/failure-stream.csv";
+const FAILURES_SECONDS: u64 = 138_494;
+const SCENARIOS: [&str; 2] = [include_str!("../../examples/calm.json"), include_str!("../../examples/strict.json")];
 /// The extract spans 141 days.
 const SPAN_DAYS: i64 = 150;
 
@@ -42,9 +47,17 @@ struct Report {
     ingested: Summary,
     busiest_hour: Option<AggregatedMetric>,
     answers: Answers,
+    simulated: Simulated,
     /// Whether the actors gave the same answers after they were stopped and rebuilt from the journal.
     identical_after_replay: bool,
     verified: Verification,
+}
+
+/// Policies against the failures of a real web server's workers.
+#[derive(Debug, Serialize)]
+struct Simulated {
+    outcomes: usize,
+    recommendation: Recommendation,
 }
 
 /// What is asked before the restart, and again after it.
@@ -62,6 +75,7 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure>
     let ionveil = open(&temporary.dir)?;
     let ingested = ingest(&ionveil, &org)?;
     let answers = ask(&ionveil, &org)?;
+    let simulated = simulate(&ionveil)?;
     block_on(ionveil.shutdown(Duration::from_secs(10)));
     drop(ionveil);
 
@@ -78,13 +92,14 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure>
             a.value.partial_cmp(&b.value).unwrap_or(std::cmp::Ordering::Equal).then(b.window_start.cmp(&a.window_start))
         })
         .cloned();
-    let report = Report { ingested, busiest_hour, identical_after_replay: answers == answers_again, answers, verified };
+    let identical_after_replay = answers == answers_again;
+    let report = Report { ingested, busiest_hour, answers, simulated, identical_after_replay, verified };
     output.document(&report, |report| for_people(report, args.keep.as_deref()))?;
     let all_well = report.identical_after_replay && report.verified.ok;
     Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-fn open(dir: &std::path::Path) -> Result<IonVeil, Failure> {
+fn open(dir: &Path) -> Result<IonVeil, Failure> {
     Ok(IonVeil::open(Config::at(dir).without_background())?.acting_as("demo")?)
 }
 
@@ -118,8 +133,23 @@ fn ask(ionveil: &IonVeil, org: &OrgId) -> Result<Answers, Failure> {
     })
 }
 
-fn for_people(report: &Report, kept_in: Option<&std::path::Path>) -> String {
-    let Report { ingested, busiest_hour, answers, identical_after_replay, verified } = report;
+/// The platform's own policy and the two of the examples, of which one is recommended.
+fn simulate(ionveil: &IonVeil) -> Result<Simulated, Failure> {
+    let pattern = parse_pattern(&Source::from(Path::new(FAILURES_NAME)), FAILURES)?;
+    let outcomes = pattern.events.len();
+    let mut scenarios = vec![PolicyScenario::default()];
+    for text in SCENARIOS {
+        let value: serde_json::Value = serde_json::from_str(text).expect("an example that is tested");
+        scenarios.push(PolicyScenario::from_json(&value)?);
+    }
+    let simulator = ionveil.policy_simulator();
+    let results = block_on(simulator.compare_scenarios(scenarios, pattern, FAILURES_SECONDS))?;
+    let results: Vec<_> = results.into_values().collect();
+    Ok(Simulated { outcomes, recommendation: simulator.generate_recommendation(&results, &Weights::default())? })
+}
+
+fn for_people(report: &Report, kept_in: Option<&Path>) -> String {
+    let Report { ingested, busiest_hour, answers, simulated, identical_after_replay, verified } = report;
     let busiest = match busiest_hour {
         Some(hour) => format!("{} with {} dispatches", hour.window_start, hour.sample_count),
         None => "none".into(),
@@ -130,13 +160,30 @@ fn for_people(report: &Report, kept_in: Option<&std::path::Path>) -> String {
         "San Francisco fire calls, {} real rows\n\n\
          ingest         {}\n\
          busiest hour   {busiest}\n\n{}\n\n\
+         simulate       {}\n\
          restart        actors stopped, journal replayed: {identical}\n\
          verify         {}{kept}",
         ingested.read,
         ingested.for_people(),
         regions_table(&answers.regions),
+        simulated.for_people(),
         verification_for_people(verified).replace('\n', "\n               "),
     )
+}
+
+impl Simulated {
+    fn for_people(&self) -> String {
+        let Recommendation { recommended, scores, .. } = &self.recommendation;
+        let shares =
+            scores.iter().map(|score| format!("{} {:.1} %", score.name, 100.0 * score.measures.elevated_share));
+        format!(
+            "{} policies against {} real outcomes of a web server: {recommended} is recommended\n               \
+             time above normal: {}",
+            scores.len(),
+            self.outcomes,
+            shares.collect::<Vec<_>>().join(", "),
+        )
+    }
 }
 
 /// The directory of a demo: a given one that stays, or one of its own that goes.
@@ -146,7 +193,7 @@ struct Temporary {
 }
 
 impl Temporary {
-    fn beside(keep: Option<&std::path::Path>) -> Self {
+    fn beside(keep: Option<&Path>) -> Self {
         match keep {
             Some(dir) => Temporary { dir: dir.to_owned(), is_ours: false },
             None => Temporary {

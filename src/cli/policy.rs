@@ -72,7 +72,7 @@ pub(super) struct ImportArgs {
     /// A pattern file: JSON, or CSV with the columns offset_seconds and is_success.
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// The instant of offset 0: RFC 3339, now, latest or -1h.
+    /// The instant of offset 0: RFC 3339, latest, or relative to --now: now, -1h.
     #[arg(long, value_name = "T", allow_hyphen_values = true)]
     start: String,
 }
@@ -102,14 +102,14 @@ pub(super) fn run(command: &Command, place: &Place, output: &mut Output) -> Resu
     let view = match command {
         Command::Show(args) => show(args, place)?,
         Command::Record(args) => {
-            let (org, engine) = open(&args.org, place)?;
+            let (org, engine, _) = open(&args.org, place)?;
             block_on(engine.record(&org, args.outcome == "success", args.count))?;
             block_on(engine.get(&org))?
         }
         Command::Import(args) => {
             let pattern = read_pattern(&Source::from(args.file.as_path()))?;
-            let (org, engine) = open(&args.org, place)?;
-            import(&engine, &org, &pattern, &args.start)?
+            let (org, engine, now) = open(&args.org, place)?;
+            import(&engine, &org, &pattern, &args.start, now)?
         }
         Command::Escalate(args) => step(args, ManualAction::Escalate, place)?,
         Command::Deescalate(args) => step(args, ManualAction::Deescalate, place)?,
@@ -117,7 +117,7 @@ pub(super) fn run(command: &Command, place: &Place, output: &mut Output) -> Resu
         Command::Configure(args) => {
             let scenario = read_scenario(&Source::from(args.file.as_path()))?;
             scenario.check()?;
-            let (org, engine) = open(&args.org, place)?;
+            let (org, engine, _) = open(&args.org, place)?;
             block_on(engine.configure(&org, scenario))?;
             block_on(engine.get(&org))?
         }
@@ -134,36 +134,41 @@ fn show(args: &Org, place: &Place) -> Result<PolicyView, Failure> {
 }
 
 fn step(args: &StepArgs, action: ManualAction, place: &Place) -> Result<PolicyView, Failure> {
-    let (org, engine) = open(&args.org, place)?;
+    let (org, engine, _) = open(&args.org, place)?;
     block_on(engine.step(&org, action, &args.user, &args.reason))?;
     Ok(block_on(engine.get(&org))?)
 }
 
-/// The engine, stamping what `--now` says.
-fn open(args: &Org, place: &Place) -> Result<(OrgId, PolicyEngine), Failure> {
+/// The engine, stamping what `--now` says, and that instant.
+fn open(args: &Org, place: &Place) -> Result<(OrgId, PolicyEngine, Option<Timestamp>), Failure> {
     let org: OrgId = args.org.parse()?;
     // Before anything is opened, so that a bad instant leaves no trace.
     if let Some(text) = &args.now {
         time::parse("now", text)?;
     }
     let engine = place.open()?.policy_engine();
-    let engine = match &args.now {
-        Some(text) => {
-            let now = instant(&engine, &org, "now", text)?;
-            engine.at(now)
-        }
+    let now = instant_optional(&engine, &org, "now", args.now.as_deref())?;
+    let engine = match now {
+        Some(now) => engine.at(now),
         None => engine,
     };
-    Ok((org, engine))
+    Ok((org, engine, now))
 }
 
-/// An instant as it is written; `latest` is just after the org's last outcome or change.
-fn instant(engine: &PolicyEngine, org: &OrgId, field: &str, text: &str) -> Result<Timestamp, Failure> {
+/// An instant as it is written; relative to `now`, or to the machine's clock. `latest` is just after the org's last outcome or
+/// change.
+fn instant(
+    engine: &PolicyEngine,
+    org: &OrgId,
+    field: &str,
+    text: &str,
+    now: Option<Timestamp>,
+) -> Result<Timestamp, Failure> {
     use ionveil::dispatch::Instant;
     use ionveil::runtime::{Clock, SystemClock};
     Ok(match time::parse(field, text)? {
         Instant::At(at) => at,
-        Instant::FromNow(micros) => SystemClock.now().saturating_add_micros(micros),
+        Instant::FromNow(micros) => now.unwrap_or_else(|| SystemClock.now()).saturating_add_micros(micros),
         Instant::Latest => block_on(engine.last_instant(org))?.unwrap_or(Timestamp::EPOCH).saturating_add_micros(1),
     })
 }
@@ -175,11 +180,17 @@ pub(super) fn instant_optional(
     field: &str,
     text: Option<&str>,
 ) -> Result<Option<Timestamp>, Failure> {
-    text.map(|text| instant(engine, org, field, text)).transpose()
+    text.map(|text| instant(engine, org, field, text, None)).transpose()
 }
 
-fn import(engine: &PolicyEngine, org: &OrgId, pattern: &FailurePattern, start: &str) -> Result<PolicyView, Failure> {
-    let start = instant(engine, org, "start", start)?;
+fn import(
+    engine: &PolicyEngine,
+    org: &OrgId,
+    pattern: &FailurePattern,
+    start: &str,
+    now: Option<Timestamp>,
+) -> Result<PolicyView, Failure> {
+    let start = instant(engine, org, "start", start, now)?;
     let mut outcomes = Vec::with_capacity(pattern.events.len());
     for (offset, is_success) in &pattern.events {
         let at = Timestamp::from_micros(start.as_micros().saturating_add(offset.as_micros()));

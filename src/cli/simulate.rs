@@ -51,6 +51,7 @@ pub(super) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<Exi
         Some(text) => text.parse().map_err(|invalid| ionveil::Invalid { field: "start".into(), ..invalid })?,
         None => Timestamp::EPOCH,
     };
+    timeline::check_svg(args.svg.as_deref())?;
     let request = SimulationRequest::new(scenario, source(&args.pattern)?).lasting(args.duration).starting(start);
     let simulator = place.open()?.policy_simulator();
     let working = Progress::waiting("simulating");

@@ -87,13 +87,23 @@ fn colour_index(level: usize, levels: usize, colours: usize) -> usize {
     if levels <= 1 { 0 } else { (level * (colours - 1)).div_ceil(levels - 1) }
 }
 
+/// Whether a drawing can be put there; asked before anything is recorded.
+pub(super) fn check_svg(path: Option<&Path>) -> Result<(), Invalid> {
+    let Some(path) = path else { return Ok(()) };
+    // A bare name is in the present directory, and its parent is the empty path.
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if directory.is_dir() && !path.is_dir() { Ok(()) } else { Err(no_place(path)) }
+}
+
+fn no_place(path: &Path) -> Invalid {
+    Invalid::new("svg", path.display(), "a file in a directory that exists")
+}
+
 /// Writes a drawing of the results, one below the other, to a file.
 pub(super) fn write_svg(path: &Path, results: &[&SimulationResult]) -> Result<(), Failure> {
     let drawn = document(results).to_string();
     fs::write(path, drawn).map_err(|source| match source.kind() {
-        std::io::ErrorKind::NotFound | std::io::ErrorKind::IsADirectory => {
-            Failure::from(Invalid::new("svg", path.display(), "a file in a directory that exists"))
-        }
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::IsADirectory => Failure::from(no_place(path)),
         _ => Error::Io { doing: format!("writing {}", path.display()), source }.into(),
     })
 }

@@ -53,6 +53,6 @@ mod testing;
 
 pub use error::{BadInput, BadMapping, Error, FieldError, Rejection};
 pub use mapping::{BoundMapping, Mapping};
-pub use policy_input::{read_pattern, read_scenario};
+pub use policy_input::{parse_pattern, read_pattern, read_scenario};
 pub use reader::{ROW_BYTES_MAX, ReadSummary, Row, probe, read, read_from};
 pub use source::Source;

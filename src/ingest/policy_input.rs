@@ -39,14 +39,21 @@ pub fn read_scenario(source: &Source) -> Result<PolicyScenario, Error> {
 /// # Errors
 /// When the file cannot be read, or is no pattern; says the line, and of JSON the column.
 pub fn read_pattern(source: &Source) -> Result<FailurePattern, Error> {
-    let text = read_all(source, PATTERN_JSON)?;
+    parse_pattern(source, &read_all(source, PATTERN_JSON)?)
+}
+
+/// As [`read_pattern`], of what was read from a source already.
+///
+/// # Errors
+/// When it is no pattern.
+pub fn parse_pattern(source: &Source, text: &[u8]) -> Result<FailurePattern, Error> {
     let is_named_json =
         matches!(source, Source::File(path) if path.extension().is_some_and(|extension| extension == "json"));
     let first = text.iter().find(|byte| !byte.is_ascii_whitespace());
     if is_named_json || first.is_some_and(|byte| b"{[".contains(byte)) {
-        pattern_of_json(source, &text)
+        pattern_of_json(source, text)
     } else {
-        pattern_of_csv(source, &text)
+        pattern_of_csv(source, text)
     }
 }
 

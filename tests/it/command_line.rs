@@ -269,11 +269,18 @@ fn demo_does_the_main_job_and_leaves_nothing_behind() {
     let mut command = home.command(&["demo"]);
     command.env("TMPDIR", &temporary);
     let report = Ran::of(command, &["demo"], b"").document();
-    assert_eq!(keys(&report), ["answers", "busiest_hour", "identical_after_replay", "ingested", "verified"]);
+    assert_eq!(
+        keys(&report),
+        ["answers", "busiest_hour", "identical_after_replay", "ingested", "simulated", "verified"]
+    );
     assert_eq!([&report["ingested"]["read"], &report["ingested"]["accepted"]], [&json!(4_000), &json!(4_000)]);
     assert_eq!(report["identical_after_replay"], true);
-    assert_eq!([&report["verified"]["ok"], &report["verified"]["events"]], [&json!(true), &json!(4_001)]);
+    // 4,001 of the dispatches, and six of each of the three simulations.
+    assert_eq!([&report["verified"]["ok"], &report["verified"]["events"]], [&json!(true), &json!(4_019)]);
     assert_eq!(keys(&report["answers"]), ["hours", "regions", "snapshot"]);
+    let simulated = &report["simulated"];
+    assert_eq!([&simulated["outcomes"], &simulated["recommendation"]["recommended"]], [&json!(1_108), &json!("calm")]);
+    assert_eq!(simulated["recommendation"]["scores"].as_array().map(Vec::len), Some(3));
     let in_regions: u64 = report["answers"]["regions"]
         .as_object()
         .expect("an object")
@@ -289,7 +296,7 @@ fn demo_does_the_main_job_and_leaves_nothing_behind() {
     let kept = kept.to_str().expect("UTF-8");
     let ran = home.run_for_people(&["demo", "--keep", kept]);
     assert_eq!(ran.code, 0, "{ran}");
-    for said in ["accepted 4000", "busiest hour", "B04", "identical answers", "head hash"] {
+    for said in ["accepted 4000", "busiest hour", "B04", "1108 real outcomes", "identical answers", "head hash"] {
         assert!(ran.stdout.contains(said), "{said:?} is missing\n{ran}");
     }
     assert!(std::path::Path::new(kept).join("journal").exists());

@@ -120,6 +120,17 @@ fn what_is_not_good_is_named_and_changes_nothing() {
 }
 
 #[test]
+fn an_import_starts_relative_to_the_now_that_is_given() {
+    let home = Home::new();
+    let failures = home.file("p.csv", "offset_seconds,is_success\n0,false\n1,false\n2,false\n");
+    let now = ["--now", "2020-01-01T12:00:00Z"];
+    let view = home.run(&policy("import", &[&[&failures, "--start", "-1h"], &now[..]].concat())).document();
+    assert_eq!(view["history"][0]["timestamp"], "2020-01-01T11:00:02Z");
+    let view = home.run(&policy("import", &[&[&failures, "--start", "now"], &now[..]].concat())).document();
+    assert_eq!(view["history"][1]["timestamp"], "2020-01-01T12:00:02Z");
+}
+
+#[test]
 fn an_org_keeps_its_policy_by_name_when_it_gets_another_ladder() {
     let home = Home::new();
     home.run(&policy("record", &["failure", "--count", "5", "--now", AT])).document();

@@ -425,6 +425,9 @@ fn a_recommendation_cites_its_numbers() {
     assert_eq!(tied["recommended"], "never");
 
     recommend(&files[2..3], &[]).invalid("results", "1 of them");
+    // What is asked of all is checked also when no scenario can be run.
+    let only_bad = ["compare", "--scenario", &files[2], "--pattern", "constant:rate=1,duration=5", "--duration", "0"];
+    home.run(&only_bad).invalid("duration_seconds", "0");
     recommend(&files[..1], &["--weight", "exposure=-1"]).invalid("weights.exposure", "-1");
     recommend(&files[..1], &["--weight", "beauty=1"]).invalid("measure", "beauty");
     recommend(&files[..1], &["--weight", "exposure"]).invalid("weight", "exposure");
@@ -523,7 +526,11 @@ fn policies_over_time_are_drawn() {
     let drawn = std::fs::read_to_string(&svg).expect("a drawing");
     assert!(drawn.contains("&lt;b&gt;&amp;amp;") && !drawn.contains("<b>"), "names are escaped: {drawn}");
     let nowhere = home.path("no/where.svg");
-    home.run(&simulate(&files[0], pattern, &["--svg", nowhere.to_str().expect("UTF-8")])).error(2, "invalid");
+    let nowhere = nowhere.to_str().expect("UTF-8");
+    let before = home.stat();
+    home.run(&simulate(&files[0], pattern, &["--svg", nowhere])).invalid("svg", nowhere);
+    home.run(&["compare", "--scenario", &files[0], "--pattern", pattern, "--svg", nowhere]).invalid("svg", nowhere);
+    assert_eq!(home.stat(), before, "what cannot be drawn is not run");
 }
 
 /// The shipped stream of a real web server, against its reference figures.

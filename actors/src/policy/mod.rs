@@ -5,7 +5,7 @@
 //!
 //! Reading order: [`PolicyScenario`] is a policy as people write it, [`Ladder`] and [`Machine`] the state machine that the
 //! simulator runs too; `event` is what is journaled ([`OutcomeLog`]: outcomes in few bytes), `command` and `decide` what
-//! may happen, `state` and `evolve` what is known, `query` what can be asked, [`metadata`] what the platform's policies mean
+//! may happen, `state` and `evolve` what is known, `state_snapshot` its stored copy, `query` what can be asked, [`metadata`] what the platform's policies mean
 //! to those who work under them.
 
 mod command;
@@ -18,6 +18,7 @@ mod outcome_log;
 mod query;
 mod scenario;
 mod state;
+mod state_snapshot;
 #[cfg(test)]
 mod tests;
 
@@ -32,7 +33,7 @@ pub use scenario::{
 };
 pub use state::{OrgPolicy, Transition, TransitionReason};
 
-use crate::runtime::Aggregate;
+use crate::runtime::{Abilities, Aggregate};
 use ionveil_journal::StreamKind;
 
 /// Most outcomes of one instant that are recorded at once.
@@ -47,6 +48,7 @@ pub const REASON_CHARS_MAX: usize = 1_000;
 impl Aggregate for OrgPolicy {
     const KIND: StreamKind = StreamKind::new("policy");
     type Event = Event;
+    const ABILITIES: Abilities<Self> = Abilities::NONE.with_snapshots();
 
     fn evolve(&mut self, event: &Event) -> Result<(), crate::error::Corrupt> {
         evolve::evolve(self, event)

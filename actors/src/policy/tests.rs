@@ -333,3 +333,30 @@ fn unknown_types_versions_and_damaged_bytes_are_refused() {
     let error = Event::decode("outcomes-recorded", 1, 1, &damaged).expect_err("301").to_string();
     assert!(error.contains("an outcome log of 301 outcomes is damaged"), "{error}");
 }
+
+#[test]
+fn a_snapshot_is_small_and_one_that_is_damaged_is_refused() {
+    use crate::runtime::Snapshotted as _;
+    let mut org = empty_org().by("ana");
+    for _ in 0..50 {
+        org = org.when(failures(3)).then_accepted().when(manually(ManualAction::Reset)).then_accepted();
+    }
+    let org = org.when(failures(4)).then_accepted();
+    let bytes = org.state().to_snapshot();
+    let restored = OrgPolicy::from_snapshot(&bytes).expect("a snapshot");
+    assert_eq!((restored.observed(), restored.to_snapshot() == bytes), (org.state().observed(), true));
+    assert!(bytes.len() < 2_000, "{} bytes for 101 changes", bytes.len());
+    for end in 0..bytes.len() {
+        assert!(OrgPolicy::from_snapshot(&bytes[..end]).is_err(), "cut after {end} bytes");
+    }
+    // Whatever is in there: an error or a state that can be asked, never a panic.
+    for place in 0..bytes.len() {
+        for byte in [0, 1, 9, 127, u8::MAX] {
+            let mut touched = bytes.clone();
+            touched[place] = byte;
+            if let Ok(state) = OrgPolicy::from_snapshot(&touched) {
+                assert!(state.ladder().last() >= state.machine().level, "byte {place} as {byte}: {}", state.policy());
+            }
+        }
+    }
+}

@@ -106,7 +106,8 @@ impl Measures {
     /// From seconds by level, of which there is at least one.
     pub(super) fn new(seconds: &[f64], transitions: u64, sla_compliance_rate: f64, exposure: f64) -> Self {
         let duration: f64 = seconds.iter().sum();
-        let above: f64 = seconds[1..].iter().sum();
+        // From 0 on: the sum of nothing is −0.
+        let above = seconds[1..].iter().fold(0.0, |above, seconds| above + seconds);
         let last = if seconds.len() > 1 { seconds[seconds.len() - 1] } else { 0.0 };
         Self::of_times(duration, last, above, transitions, sla_compliance_rate, exposure)
     }
@@ -160,14 +161,17 @@ impl Default for Weights {
 }
 
 impl Weights {
-    /// Sets the weight of a measure: a finite number, at least 0.
+    /// The largest weight: with it scores are still finite, and a measure of weight 1 still counts.
+    pub const MAX: f64 = 1e9;
+
+    /// Sets the weight of a measure: a number, 0 to [`Weights::MAX`].
     ///
     /// # Errors
     /// When it is not.
     pub fn set(&mut self, measure: Measure, weight: f64) -> Result<(), Invalid> {
-        if !(weight >= 0.0 && weight.is_finite()) {
+        if !(0.0..=Self::MAX).contains(&weight) {
             let field = format!("weights.{measure}");
-            return Err(Invalid::new(field, weight, "a finite number, at least 0"));
+            return Err(Invalid::new(field, weight, format!("a number, 0 to {}", Self::MAX)));
         }
         self.0[measure as usize] = weight;
         Ok(())

@@ -40,7 +40,8 @@ fn each_measure_of_a_result() {
         }
     );
     let alone = Measures::of_result(&result("a", &[1_800.0], 0, 1.0, 1.0));
-    assert_eq!((alone.last_policy_share, alone.elevated_share), (0.0, 0.0));
+    // By their bits: the elevated share is shown, and must not be −0.
+    assert_eq!([alone.last_policy_share, alone.elevated_share].map(f64::to_bits), [0, 0]);
 }
 
 #[test]
@@ -77,7 +78,13 @@ fn the_smallest_score_on_the_front_is_recommended() {
     assert_eq!(recommend(&[failed.clone()], &weights).expect_err("none is completed").field, "results");
     assert_eq!(recommend(&[], &weights).expect_err("none is completed").value, "0 of them");
     assert_eq!(recommend(&[failed, results[2].clone()], &weights).expect("one is").recommended, "c");
-    assert_eq!(Weights::default().set(Measure::Exposure, f64::NAN).expect_err("no weight").field, "weights.exposure");
+    for weight in [f64::NAN, -1.0, f64::INFINITY, 1e308] {
+        let refused = Weights::default().set(Measure::Exposure, weight).expect_err("no weight");
+        assert_eq!(
+            (refused.field.as_str(), refused.allowed.as_str()),
+            ("weights.exposure", "a number, 0 to 1000000000")
+        );
+    }
 }
 
 fn any_measures() -> impl Strategy<Value = Measures> {
