@@ -35,16 +35,23 @@ impl Attention {
         self.is_on.swap(true, Ordering::AcqRel)
     }
 
+    /// Nothing is noted any more, and what was noted is forgotten.
+    pub(super) fn turn_off(&self) {
+        let mut index = self.index();
+        self.is_on.store(false, Ordering::Release);
+        *index = Index::default();
+    }
+
     pub(super) fn is_on(&self) -> bool {
         self.is_on.load(Ordering::Acquire)
     }
 
     /// The stream has to be looked after at `at`, and not before; `None` for not at all.
     pub(super) fn set(&self, stream: &StreamId, at: Option<Timestamp>) {
+        let mut index = self.index();
         if !self.is_on() {
             return;
         }
-        let mut index = self.index();
         match at {
             Some(at) => {
                 if index.by_stream.get(stream) == Some(&at) {
@@ -151,5 +158,10 @@ mod tests {
         assert_eq!(attention.take_due(at(39), 2), [stream("c")]);
         assert_eq!(attention.take_due(at(40), 2), [stream("moved")]);
         assert_eq!((attention.next(), attention.len()), (None, 0));
+        attention.set(&stream("a"), Some(at(50)));
+        attention.turn_off();
+        attention.set(&stream("b"), Some(at(51)));
+        assert!(!attention.turn_on(), "it was off");
+        assert_eq!(attention.next(), None, "what was noted is forgotten, and nothing was noted since");
     }
 }
