@@ -298,6 +298,13 @@ impl IonVeil {
         Ok(self.inner.runtime.start_background().await?)
     }
 
+    /// Does nothing by itself any more until it is started again.
+    pub(crate) fn stop_background(&self) {
+        if self.inner.in_background.swap(false, Ordering::AcqRel) {
+            self.inner.runtime.stop_background();
+        }
+    }
+
     /// Whether it does what is due by itself.
     pub(crate) fn is_in_background(&self) -> bool {
         self.inner.in_background.load(Ordering::Acquire)

@@ -1,7 +1,8 @@
 //! Who is told when nobody answers.
 
-use ionveil_actors::alerts::{Alert, EscalateAlert, EscalateDue, TakeKnown};
+use ionveil_actors::alerts::{Alert, EscalateAlert, EscalateDue, GetLastChange, TakeKnown};
 use ionveil_actors::domain::{OrgId, Timestamp};
+use ionveil_actors::error::Invalid;
 use ionveil_actors::escalation::{EscalationPolicy, GetPolicy, SetPolicy};
 use ionveil_actors::runtime::Caller;
 use uuid::Uuid;
@@ -51,15 +52,26 @@ impl EscalationManager {
         Ok(version.map(|version| version.policy))
     }
 
-    /// Escalates every alert of every org that is due for it, one step each; replies with those alerts.
+    /// Escalates every alert of every org that is due for it, one step each; replies with those alerts. What is refused for
+    /// one org changes nothing in the others.
     ///
     /// # Errors
     /// `invalid` when the instant lies before the last one of an alert that it looks at.
     pub async fn check_escalations(&self) -> Result<Vec<Alert>, Error> {
+        let alerts = &self.ionveil.inner.alerts;
+        let orgs = alerts.ids();
+        if let Some(now) = self.ionveil.caller.now {
+            for org in &orgs {
+                if let Some(last) = alerts.ask(org, GetLastChange, self.caller()).await?.filter(|&last| now < last) {
+                    let allowed = format!("{last} or later, the last instant of what it touches");
+                    return Err(Invalid::new("now", now, allowed).into());
+                }
+            }
+        }
         let mut escalated = Vec::new();
-        for org in self.ionveil.inner.alerts.ids() {
+        for org in orgs {
             let command = EscalateDue { at: None };
-            escalated.extend(self.ionveil.inner.alerts.tell(&org, command, self.caller()).await?);
+            escalated.extend(alerts.tell(&org, command, self.caller()).await?);
         }
         Ok(escalated)
     }

@@ -84,6 +84,12 @@ impl SlaMonitorService {
         self.push_known().await
     }
 
+    /// Does nothing by itself any more: neither deadlines nor escalations nor messages. What is under way is finished, and what
+    /// comes due is done, and marked late, after the next [`SlaMonitorService::start`]. Stopping twice is stopping once.
+    pub fn stop(&self) {
+        self.ionveil.stop_background();
+    }
+
     /// Stores a rule, or a new version of the one of that id; replies with it as it is stored.
     ///
     /// # Errors

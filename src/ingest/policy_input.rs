@@ -353,7 +353,7 @@ mod tests {
             (
                 "p.json",
                 "{\"pattern_id\": \"p\", \"events\": []} x",
-                "p.json, line 1, column 36: FILE is trailing characters",
+                "p.json, line 1, column 35: FILE is trailing characters",
             ),
             ("p.json", "pattern", "p.json, line 1, column 1: FILE is expected value"),
             ("p.json", "[]", "p.json, line 1, column 0: FILE is invalid type: sequence, expected a pattern"),

@@ -1,5 +1,13 @@
 //! Rules, incidents, alerts, suppressions, escalation and messages by the command line, held to the table of commands.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ionveil::domain::{OrgId, Timestamp};
+use ionveil::rules::AlertRule;
+use ionveil::runtime::{Clock, ManualClock};
+use ionveil::{Config, IncidentCheck, IonVeil};
+use pollster::block_on;
 use serde_json::{Value, json};
 
 use crate::support::{Home, Ran, keys};
@@ -474,4 +482,63 @@ fn what_other_rules_would_have_raised_is_told_without_changing_anything() {
     assert_eq!(later["proposed"], json!([]));
     assert_eq!(home.stat()["events"], before["events"]);
     assert_eq!(home.run(&["rule", "what-if", &file, "--org", "nobody"]).document()["proposed"], json!([]));
+}
+
+#[test]
+fn escalations_that_are_refused_for_one_org_change_nothing_in_the_others() {
+    let home = with_rules();
+    let policy = home.file("policy.toml", POLICY);
+    for (org, dispatch, now) in [("early", at(0, 0), at(5, 0)), ("later", at(60, 0), at(65, 0))] {
+        home.run(&["escalation-policy", "set", "--org", org, &policy]).document();
+        let mut args = vec!["incident", "check", "--org", org, "--incident", "i", "--priority", "1"];
+        args.extend(["--dispatch-time", &dispatch, "--now", &now]);
+        home.run(&args).document();
+    }
+    home.run(&["escalations", "check", "--now", &at(30, 0)]).invalid("now", &at(30, 0));
+    assert_eq!(home.run(&["alert", "list", "--org", "early"]).document()[0]["status"], "open");
+    assert_eq!(home.run(&["escalations", "check", "--now", &at(65, 0)]).document()[0]["org_id"], "early");
+}
+
+#[test]
+fn a_monitor_that_is_stopped_does_nothing_by_itself_until_it_is_started_again() {
+    let minute = |minutes: i64| -> Timestamp {
+        let noon: Timestamp = at(0, 0).parse().expect("an instant");
+        noon.saturating_add_micros(minutes * 60_000_000)
+    };
+    let clock = Arc::new(ManualClock::new(minute(0)));
+    let shared: Arc<dyn Clock> = Arc::clone(&clock) as _;
+    let ionveil = IonVeil::open(Config::in_memory().with_clock(shared).without_background()).expect("opens");
+    let monitor = ionveil.sla_monitor_service();
+    let rules: Value = serde_json::from_str(RULES).expect("JSON");
+    block_on(monitor.add_rule(AlertRule::from_json(&rules[1]).expect("a rule"))).expect("stored");
+    let org: OrgId = "o".parse().expect("an id");
+    let alerts = || block_on(monitor.get_active_alerts(&org, None, None)).expect("a list");
+    let dispatched = |incident: &str, dispatch_time| IncidentCheck {
+        incident_id: incident.into(),
+        org_id: org.clone(),
+        priority: 1,
+        dispatch_time,
+        arrival_time: None,
+        closed_time: None,
+        current_time: None,
+    };
+    for (number, start) in [0, 10, 20].into_iter().enumerate() {
+        clock.set(minute(start));
+        block_on(monitor.check_incident(dispatched(&start.to_string(), minute(start)))).expect("checked");
+        clock.set(minute(start + 6));
+        // Whatever ran by itself would have had its turn among so many.
+        for _ in 0..200 {
+            assert_eq!(alerts().len(), number, "it does not run");
+        }
+        block_on(monitor.start()).expect("started");
+        block_on(monitor.start()).expect("started already");
+        let begin = Instant::now();
+        while alerts().len() == number {
+            assert!(begin.elapsed() < Duration::from_secs(60), "nothing comes due");
+            std::thread::yield_now();
+        }
+        assert_eq!(alerts()[number].metadata["late"], true);
+        monitor.stop();
+        monitor.stop();
+    }
 }

@@ -45,8 +45,8 @@ pub use event::{
 pub use explain::{Decision as ExplainedDecision, Explainer};
 pub use incident::IncidentStatus;
 pub use query::{
-    GetActiveAlerts, GetActiveSuppressions, GetAlert, GetJudgedWindows, GetNextDue, GetOpenIncidents, GetSuppression,
-    GetViolations, IsSuppressed, SlaViolation, Wanted,
+    GetActiveAlerts, GetActiveSuppressions, GetAlert, GetJudgedWindows, GetLastChange, GetNextDue, GetOpenIncidents,
+    GetSuppression, GetViolations, IsSuppressed, SlaViolation, Wanted,
 };
 pub use state::Alerts;
 pub use suppression::Suppression;

@@ -205,6 +205,18 @@ impl Query<Alerts> for IsSuppressed {
     }
 }
 
+/// Asks for the last instant of the alerts that are not resolved: escalations cannot be checked as of an earlier one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GetLastChange;
+
+impl Query<Alerts> for GetLastChange {
+    type Answer = Option<Timestamp>;
+
+    fn answer(self, state: &Alerts, _: &Given) -> Result<Option<Timestamp>, Error> {
+        Ok(state.last_change())
+    }
+}
+
 /// Asks when anything is due next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GetNextDue;

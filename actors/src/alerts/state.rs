@@ -143,6 +143,12 @@ impl Alerts {
         }
     }
 
+    /// The last instant of the alerts that are not resolved. All of them are looked at when escalations are checked.
+    pub(super) fn last_change(&self) -> Option<Timestamp> {
+        let unresolved = self.alerts.all.iter().filter(|alert| alert.status.is_unresolved());
+        unresolved.map(|alert| alert.updated_at).max()
+    }
+
     /// The step that an alert takes next by itself.
     pub(super) fn next_step(&self, alert: &AlertState) -> Option<escalation::Next> {
         use super::alert::AlertStatus::{Acknowledged, Escalated, Open, Resolved, Suppressed};

@@ -35,16 +35,24 @@ impl Attention {
         self.is_on.swap(true, Ordering::AcqRel)
     }
 
+    /// Nothing is noted any more, and what was noted is forgotten.
+    pub(super) fn turn_off(&self) {
+        let mut index = self.index();
+        self.is_on.store(false, Ordering::Release);
+        *index = Index::default();
+    }
+
     pub(super) fn is_on(&self) -> bool {
         self.is_on.load(Ordering::Acquire)
     }
 
     /// The stream has to be looked after at `at`, and not before; `None` for not at all.
     pub(super) fn set(&self, stream: &StreamId, at: Option<Timestamp>) {
-        if !self.is_on() {
-            return;
-        }
-        let is_first = self.index().put(stream, at);
+        let is_first = {
+            // Under the lock, so that nothing is noted behind `turn_off`.
+            let mut index = self.index();
+            self.is_on() && index.put(stream, at)
+        };
         if is_first {
             self.changed.notify_one();
         }
@@ -52,14 +60,11 @@ impl Attention {
 
     /// The stream has to be looked after at `at` or earlier.
     pub(super) fn set_by(&self, stream: &StreamId, at: Timestamp) {
-        if !self.is_on() {
-            return;
-        }
         let is_first = {
             // Under one lock, since what is noted in between may be earlier than both.
             let mut index = self.index();
-            let is_later = index.by_stream.get(stream).is_none_or(|noted| at < *noted);
-            is_later && index.put(stream, Some(at))
+            let is_earlier = index.by_stream.get(stream).is_none_or(|noted| at < *noted);
+            self.is_on() && is_earlier && index.put(stream, Some(at))
         };
         if is_first {
             self.changed.notify_one();
@@ -68,8 +73,11 @@ impl Attention {
 
     /// All followers of that kind have to be looked after now.
     pub(super) fn set_all_of(&self, kind: StreamKind) {
-        if self.is_on() {
-            self.index().all_of.insert(kind);
+        let is_noted = {
+            let mut index = self.index();
+            self.is_on() && index.all_of.insert(kind)
+        };
+        if is_noted {
             self.changed.notify_one();
         }
     }
@@ -159,5 +167,10 @@ mod tests {
         assert_eq!(attention.take_due(at(39), 2), [stream("c")]);
         assert_eq!(attention.take_due(at(40), 2), [stream("moved")]);
         assert_eq!((attention.next(), attention.len()), (None, 0));
+        attention.set(&stream("a"), Some(at(50)));
+        attention.turn_off();
+        attention.set(&stream("b"), Some(at(51)));
+        assert!(!attention.turn_on(), "it was off");
+        assert_eq!(attention.next(), None, "what was noted is forgotten, and nothing was noted since");
     }
 }

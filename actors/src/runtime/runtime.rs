@@ -1,6 +1,7 @@
 //! The runtime: threads, journal and clock that all entities share, and the work that it does by itself.
 
 use std::io;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -114,7 +115,7 @@ impl Runtime {
     }
 
     /// Begins the work that nobody asks for: wakes entities when they are due, lets followers read, hands out effects, takes
-    /// idle entities out of memory. To be called when all registries are there; does nothing the second time.
+    /// idle entities out of memory. To be called when all registries are there; does nothing while it is at work already.
     ///
     /// What is to be done is found out first, from the snapshots and streams of the kinds that need it; the reply says when
     /// that is through. Until then nothing is woken but what is asked or told something.
@@ -134,7 +135,7 @@ impl Runtime {
             }
             Ok(())
         });
-        if !self.shared.is_inline {
+        if !self.shared.is_inline && !self.shared.has_loop.swap(true, Ordering::AcqRel) {
             let attention = Arc::downgrade(&self.shared);
             self.shared.clock.watch(Box::new(move || {
                 if let Some(shared) = attention.upgrade() {
@@ -144,6 +145,12 @@ impl Runtime {
             self.shared.spawn(run_background(Arc::downgrade(&self.shared)));
         }
         surveyed
+    }
+
+    /// Ends the work that nobody asks for until it is started again; what is under way is finished. What comes due meanwhile
+    /// is found out at the next start.
+    pub fn stop_background(&self) {
+        self.shared.attention.turn_off();
     }
 
     /// Does everything that is due, as the background does by itself.

@@ -28,6 +28,8 @@ pub(super) struct Shared {
     pub(super) gate: Arc<Gate>,
     pub(super) counters: Counters,
     pub(super) attention: Attention,
+    /// Whether the background work has a task, at work or at rest.
+    pub(super) has_loop: AtomicBool,
     /// A permit for each entity that may be rebuilt at a time.
     pub(super) recoveries: Arc<Semaphore>,
     /// The thread that no entity lives on.
@@ -75,6 +77,7 @@ impl Shared {
             gate: Gate::new(limits.system_messages_max),
             counters: Counters::default(),
             attention: Attention::default(),
+            has_loop: AtomicBool::new(false),
             recoveries: Arc::new(Semaphore::new(limits.recoveries_max.clamp(1, Semaphore::MAX_PERMITS))),
             apart,
             is_inline,

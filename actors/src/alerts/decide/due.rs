@@ -40,8 +40,9 @@ impl Command<Alerts> for RunDue {
         let mut last = None;
         while let Some(Reverse((due_at, item))) = due.heap.pop() {
             // What is due at the same instant is done at the same time.
-            if items >= self.items_max && last != Some(due_at) {
-                due.has_more = true;
+            let is_full = items >= self.items_max && last != Some(due_at);
+            if is_full || due.second_turn.is_some_and(|second| second <= due_at) {
+                report.has_more = true;
                 break;
             }
             (items, last) = (items + 1, Some(due_at));
@@ -50,12 +51,12 @@ impl Command<Alerts> for RunDue {
                 Item::Judge(slot) => {
                     report.judged += 1;
                     judge(&mut draft, state, &mut counters, slot, due_at);
-                    due.again(state, slot, due_at, now);
+                    due.note_second_turn(state, slot, due_at, now);
                 }
                 Item::Escalate(index) => report.escalated.extend(escalate(&mut draft, state, index, Some(due_at))),
             }
         }
-        report.has_more = due.has_more;
+        report.has_more |= due.second_turn.is_some();
         report.raised = draft.raised;
         Ok(Decision { events: draft.events, reply: report })
     }
@@ -64,7 +65,9 @@ impl Command<Alerts> for RunDue {
 /// What is due, earliest first.
 struct Due {
     heap: BinaryHeap<Reverse<(Timestamp, Item)>>,
-    has_more: bool,
+    /// The first instant at which an incident that was judged already is due again. It has to see what its first turn led
+    /// to, so what is due from then on is left to the next wake.
+    second_turn: Option<Timestamp>,
 }
 
 impl Due {
@@ -87,19 +90,17 @@ impl Due {
         };
         first(&mut deadlines.take_while(due), &mut heap);
         first(&mut timers.take_while(due), &mut heap);
-        Due { heap, has_more: false }
+        Due { heap, second_turn: None }
     }
 
     /// An incident that was judged at one instant may have come to the next one long ago.
-    fn again(&mut self, state: &Alerts, slot: Slot, judged_at: Timestamp, now: Timestamp) {
+    fn note_second_turn(&mut self, state: &Alerts, slot: Slot, judged_at: Timestamp, now: Timestamp) {
         let Some(mut incident) = state.incidents.get(slot).cloned() else { return };
         incident.judged_until = judged_at;
         incident.rules_seen = state.book.takes;
         let pending = state.watches_of(slot).filter_map(|(_, watch)| watch.pending).filter(|&at| at > judged_at).min();
         let next = next_turn(&state.book, &incident).into_iter().chain(pending).min();
-        if let Some(next) = next.filter(|&next| next <= now) {
-            self.heap.push(Reverse((next, Item::Judge(slot))));
-        }
+        self.second_turn = self.second_turn.into_iter().chain(next.filter(|&next| next <= now)).min();
     }
 }
 
@@ -153,9 +154,7 @@ impl Command<Alerts> for EscalateDue {
     type Reply = Vec<Alert>;
 
     fn decide(self, state: &Alerts, given: &Given) -> Result<Decision<Event, Vec<Alert>>, Error> {
-        // Every alert that is not resolved is looked at.
-        let looked_at = state.alerts.all.iter().filter(|alert| alert.status.is_unresolved());
-        let now = instant(self.at, given, looked_at.map(|alert| alert.updated_at).max())?;
+        let now = instant(self.at, given, state.last_change())?;
         let Some(org_id) = state.org_id.clone() else { return Ok(Decision { events: vec![], reply: vec![] }) };
         let mut draft = Draft::new(state, org_id, &state.book, state.policy(), now);
         let due = state.timers.iter().take_while(|&&(at, _)| at <= now);

@@ -72,7 +72,9 @@ impl<'a> Draft<'a> {
         {
             return; // Its own turn comes.
         }
-        let is_news = watch.raised.is_none() || watch.was_false || occasion == Occasion::Check;
+        // A series of breaches is news by itself: the count starts again at 0.
+        let is_series = matches!(cause, Cause::Pattern { .. });
+        let is_news = watch.raised.is_none() || watch.was_false || occasion == Occasion::Check || is_series;
         if !is_news {
             return;
         }

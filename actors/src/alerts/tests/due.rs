@@ -116,3 +116,36 @@ fn an_org_that_nothing_is_known_of_has_nothing_due() {
     assert_eq!(life.alerts(Wanted::All), []);
     assert_eq!(life.org().ask(GetNextDue), Ok(None));
 }
+
+#[test]
+fn several_warnings_of_an_incident_that_came_due_while_the_process_was_down_are_raised_once_each() {
+    let mut early = warning(50.0);
+    early.rule_id = "early".into();
+    let known = known(1, &[breach(), warning(25.0), early]);
+    let mut life = Life::new();
+    life.tell(check_i(&known, 0.0));
+    let raised = life.run_at(60.0).raised;
+    assert_eq!(rules_of(&raised), ["early", "warning", "breach"]);
+    let due: Vec<_> = raised.iter().map(|alert| alert.metadata["due_at"].clone()).collect();
+    assert_eq!(due, [json!(m(2.5)), json!(m(3.75)), json!(m(5.0))]);
+    assert_eq!(life.alerts(Wanted::All).len(), 3);
+}
+
+#[test]
+fn a_breach_counts_once_for_a_pattern_when_its_incident_is_due_again_at_once() {
+    let pattern = rule("pattern", "pattern", json!({"consecutive_breaches": 2}), json!({}));
+    let known = known(1, &[breach(), pattern, warning(100.0)]);
+    let mut life = Life::new();
+    life.tell(AddSuppression {
+        suppression_id: Uuid::from_u128(1),
+        org_id: org_id(),
+        rule_pattern: "warning".into(),
+        duration_minutes: 7,
+        reason: "exercise".into(),
+        created_by: "ann".into(),
+        at: Some(m(0.0)),
+    });
+    // Due at its breach, and again when the suppression ends.
+    assert_eq!(held(&life.tell(check_i(&known, 0.0))), ["warning"]);
+    assert_eq!(rules_of(&life.run_at(60.0).raised), ["breach"]);
+}

@@ -93,3 +93,18 @@ fn a_changed_pattern_counts_anew_and_a_changed_name_does_not() {
         assert_eq!(report.alerts.len(), expected);
     }
 }
+
+#[test]
+fn a_series_that_ends_with_the_same_incident_again_is_news_after_the_first_is_resolved() {
+    let known = known(1, &[pattern(json!({"consecutive_breaches": 1}))]);
+    let mut life = Life::new();
+    let fires = |life: &mut Life, took, at| {
+        let report = life.tell(CheckIncident { at: Some(m(at)), ..arrived("a", &known, 0.0, took) });
+        (report.alerts.len(), report.held_back.len())
+    };
+    assert_eq!(fires(&mut life, 6.0, 6.0), (1, 0));
+    let first = life.alerts(Wanted::All)[0].alert_id;
+    life.resolve(first, 7.0).expect("resolved");
+    assert_eq!([fires(&mut life, 5.0, 8.0), fires(&mut life, 6.0, 9.0)], [(0, 0), (0, 1)], "in the window");
+    assert_eq!([fires(&mut life, 5.0, 20.0), fires(&mut life, 6.0, 21.0)], [(0, 0), (1, 0)]);
+}
