@@ -279,8 +279,8 @@ fn the_audit_of_an_incident_has_what_became_of_its_alerts_and_that_of_an_org_its
     let own = r#"{"rule_id": "own", "org_id": "o", "name": "Own", "description": "", "condition_type": "sla_breach",
         "threshold_config": {}, "severity": "info", "notification_channels": []}"#;
     home.run(&["rule", "add", &home.file("own.json", own)]).document();
-    check(&home, "i-1", &at(8, 0), &[]).document();
-    check(&home, "i-2", &at(8, 0), &[]).document();
+    check(&home, "i-1", &at(4, 0), &[]).document();
+    check(&home, "i-2", &at(4, 0), &[]).document();
     let alerts = home.run(&["alert", "list", "--org", "o"]).document();
     let of_first = alerts.as_array().expect("alerts").iter().find(|alert| alert["incident_id"] == "i-1");
     let id = text(of_first.expect("it warns"), "alert_id");
