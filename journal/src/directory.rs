@@ -115,7 +115,11 @@ impl Directory {
         let header = fs::read_to_string(self.path.join(HEADER_FILE))
             .map_err(|error| unreadable(format!("{HEADER_FILE} cannot be read ({error})")))?;
         if header != HEADER {
-            return Err(unreadable(format!("{HEADER_FILE} is not that of journal format 2")));
+            let format = header.lines().find_map(|line| line.strip_prefix("format = ")).filter(|format| *format != "2");
+            return Err(unreadable(match format {
+                Some(other) => format!("it is of format {other}, and this release reads format 2"),
+                None => format!("{HEADER_FILE} is not that of journal format 2"),
+            }));
         }
         Ok(())
     }

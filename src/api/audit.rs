@@ -1,13 +1,17 @@
 //! The journal as an auditor reads it: what changed, when, by whom, why, and whether it is all as it was written.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
+use ionveil_actors::alerts::Alerts;
 use ionveil_actors::catalogue::payload_json;
 use ionveil_actors::domain::{OrgId, Timestamp};
 use ionveil_actors::error::Error as ServiceError;
-use ionveil_journal::{Hash, Journal, Position, Record, Sequence, StreamId, VerifyReport, verify_copy};
+use ionveil_actors::rules::Rules;
+use ionveil_actors::runtime::Aggregate as _;
+use ionveil_journal::{Hash, Journal, Position, Record, Sequence, StreamId, StreamSummary, VerifyReport, verify_copy};
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
@@ -36,9 +40,9 @@ pub struct AuditFilter {
     pub from_sequence: Option<u64>,
     /// With that sequence or an earlier one.
     pub to_sequence: Option<u64>,
-    /// Of the streams of that org.
+    /// Of the streams of that org, and of the rules that are its own.
     pub org: Option<OrgId>,
-    /// About that incident.
+    /// About that incident or an alert of it.
     pub incident: Option<String>,
     /// About that alert.
     pub alert: Option<String>,
@@ -238,10 +242,11 @@ fn head_of(head: ionveil_journal::Head) -> JournalHead {
 }
 
 fn read_page(journal: &dyn Journal, filter: &AuditFilter, after: u64) -> Result<Vec<AuditEntry>, ServiceError> {
+    let named = Named::by(filter, journal)?;
     let mut entries = Vec::new();
     let mut visit = |record: &Record<'_>| {
         if record.position.get() > after
-            && let Some(entry) = filter.entry(record)
+            && let Some(entry) = filter.entry(record, &named)
         {
             entries.push(entry);
         }
@@ -258,9 +263,74 @@ fn read_page(journal: &dyn Journal, filter: &AuditFilter, after: u64) -> Result<
     Ok(entries)
 }
 
+/// What events are about that say so by the id of something else: an acknowledgement names its alert and not the incident,
+/// the removal of a rule names the rule and not its org.
+#[derive(Default)]
+struct Named {
+    /// The ids of the incident's alerts.
+    alerts: BTreeSet<String>,
+    /// The positions at which a rule of the org was set or removed.
+    rules: BTreeSet<u64>,
+}
+
+impl Named {
+    fn by(filter: &AuditFilter, journal: &dyn Journal) -> Result<Self, ServiceError> {
+        let mut named = Named::default();
+        if filter.incident.is_none() && filter.org.is_none() {
+            return Ok(named);
+        }
+        for StreamSummary { stream, .. } in journal.streams() {
+            let kind = stream.kind();
+            let is_of_org = filter.org.as_ref().is_none_or(|org| is_stream_of(stream.as_str(), org));
+            let all = |visit: &mut dyn FnMut(&Record<'_>)| {
+                journal.read_stream(&stream, Sequence::new(1), Sequence::new(u64::MAX), &mut |record| {
+                    visit(record);
+                    ControlFlow::Continue(())
+                })
+            };
+            match (&filter.incident, &filter.org) {
+                (Some(incident), _) if is_of_org && kind == Alerts::KIND.as_str() => {
+                    all(&mut |record| named.alerts.extend(alert_about(incident, record)))?;
+                }
+                (_, Some(org)) if kind == Rules::KIND.as_str() => {
+                    let mut of_org = BTreeSet::new();
+                    all(&mut |record| {
+                        if is_rule_of(org, record, &mut of_org) {
+                            named.rules.insert(record.position.get());
+                        }
+                    })?;
+                }
+                _ => {}
+            }
+        }
+        Ok(named)
+    }
+}
+
+fn is_stream_of(stream: &str, org: &OrgId) -> bool {
+    stream.split_once('/').is_some_and(|(_, id)| id == org.as_str())
+}
+
+fn alert_about(incident: &str, record: &Record<'_>) -> Option<String> {
+    let payload = payload_json(record);
+    let is_about = payload.get("incident_id").and_then(Value::as_str) == Some(incident);
+    is_about.then(|| payload.get("alert_id").and_then(Value::as_str).map(str::to_owned)).flatten()
+}
+
+/// Whether the record sets or removes a rule of the org, or takes one from it; `of_org` are the org's rules so far.
+fn is_rule_of(org: &OrgId, record: &Record<'_>, of_org: &mut BTreeSet<String>) -> bool {
+    let payload = payload_json(record);
+    let Some(rule_id) = payload.get("rule_id").and_then(Value::as_str) else { return false };
+    if payload.get("org_id").and_then(Value::as_str) == Some(org.as_str()) {
+        of_org.insert(rule_id.to_owned());
+        return true;
+    }
+    of_org.remove(rule_id)
+}
+
 impl AuditFilter {
     /// The record as an entry, if it matches. What the envelope can tell is asked first; payloads are read last.
-    fn entry(&self, record: &Record<'_>) -> Option<AuditEntry> {
+    fn entry(&self, record: &Record<'_>, named: &Named) -> Option<AuditEntry> {
         let recorded_at = Timestamp::EPOCH.saturating_add_micros(record.recorded_at_micros);
         let by = record.principal.unwrap_or(SYSTEM);
         let sequence = record.sequence.get();
@@ -270,7 +340,7 @@ impl AuditFilter {
             && self
                 .org
                 .as_ref()
-                .is_none_or(|org| record.stream.split_once('/').is_some_and(|(_, id)| id == org.as_str()))
+                .is_none_or(|org| is_stream_of(record.stream, org) || named.rules.contains(&record.position.get()))
             && self.user.as_ref().is_none_or(|user| user == by)
             && self.from.is_none_or(|from| recorded_at >= from)
             && self.to.is_none_or(|to| recorded_at < to);
@@ -278,10 +348,13 @@ impl AuditFilter {
             return None;
         }
         let payload = payload_json(record);
-        let payload_fits = |name: &str, wanted: &Option<String>| {
-            wanted.as_ref().is_none_or(|wanted| payload.get(name).and_then(Value::as_str) == Some(wanted))
-        };
-        if !payload_fits("incident_id", &self.incident) || !payload_fits("alert_id", &self.alert) {
+        let text = |name: &str| payload.get(name).and_then(Value::as_str);
+        let alert = text("alert_id");
+        let incident_fits = self.incident.as_ref().is_none_or(|incident| {
+            text("incident_id") == Some(incident) || alert.is_some_and(|alert| named.alerts.contains(alert))
+        });
+        let alert_fits = self.alert.as_ref().is_none_or(|wanted| alert == Some(wanted));
+        if !incident_fits || !alert_fits {
             return None;
         }
         Some(AuditEntry {

@@ -18,10 +18,10 @@ pub(super) struct Args {
     /// Only events of this stream, such as dispatch/sffd.
     #[arg(long, value_name = "S")]
     stream: Option<String>,
-    /// Only events of this org's streams.
+    /// Only events of this org's streams and of the rules that are its own.
     #[arg(long, value_name = "O")]
     org: Option<String>,
-    /// Only events about this incident.
+    /// Only events about this incident or an alert of it.
     #[arg(long, value_name = "I")]
     incident: Option<String>,
     /// Only events about this alert.

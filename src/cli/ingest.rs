@@ -37,7 +37,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "M.toml")]
     mapping: Option<PathBuf>,
     /// Keep the org's dispatches so many hours behind the latest one, from now on; 0 keeps them for ever. New orgs have 24.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     retention_hours: Option<u32>,
     /// Write rejected rows here, one JSON document a line, with line and reason.
     #[arg(long, value_name = "F")]

@@ -282,6 +282,34 @@ fn alerts_are_acknowledged_escalated_and_resolved_and_refuse_what_they_may_not()
 }
 
 #[test]
+fn the_audit_of_an_incident_has_what_became_of_its_alerts_and_that_of_an_org_its_own_rules() {
+    let home = with_rules();
+    let own = r#"{"rule_id": "own", "org_id": "o", "name": "Own", "description": "", "condition_type": "sla_breach",
+        "threshold_config": {}, "severity": "info", "notification_channels": []}"#;
+    home.run(&["rule", "add", &home.file("own.json", own)]).document();
+    check(&home, "i-1", &at(4, 0), &[]).document();
+    check(&home, "i-2", &at(4, 0), &[]).document();
+    let alerts = home.run(&["alert", "list", "--org", "o"]).document();
+    let of_first = alerts.as_array().expect("alerts").iter().find(|alert| alert["incident_id"] == "i-1");
+    let id = text(of_first.expect("it warns"), "alert_id");
+    home.run(&["alert", "ack", id, "--user", "ann", "--now", &at(9, 0)]).document();
+    home.run(&["alert", "resolve", id, "--user", "bob", "--note", "done", "--now", &at(9, 30)]).document();
+    home.run(&["rule", "remove", "own"]).document();
+    home.run(&["rule", "remove", "warn"]).document();
+
+    let types = |args: &[&str]| -> Vec<String> {
+        let entries = home.run(&[&["audit"], args].concat()).lines();
+        entries.iter().map(|entry| text(entry, "type").to_owned()).collect()
+    };
+    let all = ["incident-checked", "alert-raised", "alert-acknowledged", "alert-resolved"];
+    assert_eq!(types(&["--incident", "i-1", "--stream", "alerts/o"]), all);
+    assert_eq!(types(&["--incident", "i-1", "--org", "o", "--user", "bob"]), ["alert-resolved"]);
+    assert_eq!(types(&["--incident", "i-2"]), all[..2]);
+    assert_eq!(types(&["--org", "o", "--stream", "rules/all"]), ["rule-set", "rule-removed"]);
+    assert!(types(&["--org", "other"]).is_empty());
+}
+
+#[test]
 fn messages_wait_in_the_outbox_until_they_are_taken_back() {
     let home = with_rules();
     let file = home.file("policy.toml", POLICY);

@@ -140,6 +140,19 @@ fn zeroed_and_swapped_regions_are_found() {
 }
 
 #[test]
+fn a_journal_of_another_format_is_refused_by_its_number() {
+    let home = whole();
+    let header = home.data().join("journal/journal.toml");
+    let text = std::fs::read_to_string(&header).expect("the header");
+    std::fs::write(&header, text.replace("format = 2", "format = 1")).expect("a file");
+    assert_found(&home, "format 1");
+    let verified = home.run(&["journal", "verify"]).document_with(1);
+    assert_eq!(verified["problem"], "it is of format 1, and this release reads format 2");
+    let error = home.run(&["journal", "stat"]).error(1, "corrupt");
+    assert!(error["message"].as_str().is_some_and(|message| message.contains("format 1")), "{error}");
+}
+
+#[test]
 fn missing_and_damaged_files_beside_the_store_are_found() {
     let home = whole();
     for (name, replacement) in [
