@@ -2,8 +2,8 @@
 
 #![no_main]
 
-use ionveil_journal::testing::bytes::{read_block, read_records, with_checksums};
 use ionveil_journal::Position;
+use ionveil_journal::testing::bytes::{read_block, read_records, with_checksums};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
