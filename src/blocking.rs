@@ -2,6 +2,8 @@
 //!
 //! Do not call from inside an async task; there the services themselves are at hand.
 
+mod alerts;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +30,8 @@ use crate::error::Error;
 use crate::field::{ComplianceReport, GroupBy, StaffedHours, Standard, UtilisationReport};
 use crate::instance::IonVeil;
 use crate::updates::{self, Update};
+
+pub use alerts::{AlertSuppressionManager, EscalationManager, NotificationOutbox, SlaMonitorService};
 
 /// As [`IonVeil::shutdown`].
 pub fn shutdown(ionveil: &IonVeil, timeout: Duration) -> bool {

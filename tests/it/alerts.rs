@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ionveil::domain::{OrgId, Timestamp};
 use ionveil::rules::AlertRule;
 use ionveil::runtime::{Clock, ManualClock};
-use ionveil::{Config, IncidentCheck, IonVeil};
+use ionveil::{Config, IncidentCheck, IonVeil, blocking};
 use pollster::block_on;
 use serde_json::{Value, json};
 
@@ -569,4 +569,59 @@ fn a_monitor_that_is_stopped_does_nothing_by_itself_until_it_is_started_again() 
         monitor.stop();
         monitor.stop();
     }
+}
+
+#[test]
+fn a_host_without_an_executor_has_the_same_services() {
+    let start: Timestamp = at(0, 0).parse().expect("an instant");
+    let minute = |minutes: i64| start.saturating_add_micros(minutes * 60_000_000);
+    let clock = Arc::new(ManualClock::new(start));
+    let config = Config::in_memory().without_background().with_clock(Arc::clone(&clock) as Arc<dyn Clock>);
+    let ionveil = IonVeil::open(config).expect("nothing stands in the way");
+    let org: OrgId = "o".parse().expect("an id");
+    let monitor = blocking::SlaMonitorService::new(&ionveil);
+    let escalations = blocking::EscalationManager::new(&ionveil);
+    let suppressions = blocking::AlertSuppressionManager::new(&ionveil);
+    let outbox = blocking::NotificationOutbox::new(&ionveil);
+
+    let policy = toml::from_str(POLICY).expect("a policy");
+    assert_eq!(escalations.get_policy(&org).expect("an answer"), None);
+    escalations.set_policy(&org, policy).expect("accepted");
+    let rules: Vec<Value> = serde_json::from_str(RULES).expect("JSON");
+    let rules = rules.iter().map(|rule| AlertRule::from_json(rule).expect("a rule")).collect();
+    assert_eq!(monitor.add_rules(rules).expect("stored").len(), 2);
+    assert!(monitor.remove_rule("warn").expect("an answer"));
+    assert_eq!(monitor.get_rules(None).expect("a list").len(), 1);
+
+    let report = monitor.at(minute(6)).check_incident(IncidentCheck {
+        incident_id: "i".into(),
+        org_id: org.clone(),
+        priority: 1,
+        dispatch_time: start,
+        arrival_time: None,
+        closed_time: None,
+        current_time: None,
+    });
+    let alert = report.expect("checked").alerts[0].alert_id;
+    clock.set(minute(7));
+    assert_eq!(monitor.open_incidents(&org).expect("a list").len(), 1);
+    assert_eq!(monitor.violations(&org, None, None).expect("a list").len(), 1);
+    assert_eq!(
+        outbox.list(&org, Default::default()).expect("a list").len(),
+        2,
+        "the rule's channel and the first level's"
+    );
+    let escalated = escalations.at(minute(21)).check_escalations().expect("all are asked");
+    assert_eq!(escalated.iter().map(|alert| alert.alert_id).collect::<Vec<_>>(), [alert]);
+    monitor.at(minute(22)).acknowledge_alert(alert, "ana", None).expect("it is open");
+    monitor.at(minute(23)).resolve_alert(alert, "ana", "arrived").expect("it is not over");
+    assert!(monitor.get_active_alerts(&org, None, None).expect("a list").is_empty());
+    assert!(!monitor.explain(&org, "i").expect("an answer").decisions.is_empty());
+
+    clock.set(minute(30));
+    let added = suppressions.add_suppression(&org, "bre.*", 60, "drill", "ana").expect("accepted");
+    assert!(suppressions.is_suppressed(&org, "breach").expect("an answer"));
+    assert!(suppressions.remove_suppression(added.suppression_id).expect("an answer"));
+    assert!(suppressions.get_active_suppressions(&org, false).expect("a list").is_empty());
+    assert!(blocking::shutdown(&ionveil, Duration::from_secs(10)));
 }
