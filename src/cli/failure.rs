@@ -139,7 +139,19 @@ fn invalid_of(error: &clap::Error) -> Option<Invalid> {
     // An option at the very end, without a value after it.
     let value = if error.kind() == ErrorKind::InvalidValue && value.is_empty() { "missing".into() } else { value };
     let allowed = text(ContextKind::ValidValue)
-        .or_else(|| std::error::Error::source(error).map(ToString::to_string))
+        .or_else(|| std::error::Error::source(error).map(|cause| expectation(&cause.to_string())))
         .unwrap_or_else(|| "see --help".into());
     Some(Invalid::new(field, value, allowed))
+}
+
+/// What a number may be, from what the standard library says of one that it cannot read.
+fn expectation(cause: &str) -> String {
+    let expected = match cause {
+        "invalid digit found in string" | "cannot parse integer from empty string" => "a whole number, 0 or more",
+        "number too large to fit in target type" => "a smaller whole number",
+        "number too small to fit in target type" => "a larger whole number",
+        "invalid float literal" | "cannot parse float from empty string" => "a number",
+        other => other,
+    };
+    expected.to_owned()
 }

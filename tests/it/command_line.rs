@@ -513,3 +513,16 @@ fn contracts_lists_the_platforms_services_and_their_order() {
     assert_eq!(services.last(), Some(&alerts));
     assert_eq!(answer["topological_order"][12], "simulator");
 }
+
+#[test]
+fn a_number_that_is_none_is_refused_with_what_it_may_be() {
+    for (value, allowed) in [
+        ("abc", "a whole number, 0 or more"),
+        ("1.5", "a whole number, 0 or more"),
+        ("99999999999999999999", "a smaller whole number"),
+    ] {
+        let ran = Home::new().run(&["policy", "record", "--org", "o", "failure", "--count", value]);
+        let error = ran.error(2, "invalid");
+        assert_eq!([&error["value"], &error["allowed"]], [&json!(value), &json!(allowed)], "{error}");
+    }
+}
