@@ -1,4 +1,4 @@
-//! What the tests of the channels share.
+//! What the tests of the channels share, here and in `tests/channels`.
 
 use ionveil_actors::domain::OrgId;
 use serde_json::json;
@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{Message, MessageKind};
 
 /// A raised alert about a late ambulance, at level 1.
-pub(super) fn message() -> Message {
+pub(crate) fn message() -> Message {
     let org_id: OrgId = "sffd".parse().expect("an id");
     Message {
         notification_id: Uuid::from_u128(0x0198_c0de_0000_5000_8000_0000_0000_0011),
