@@ -62,9 +62,7 @@ impl Disk {
         let begin = Instant::now();
         loop {
             match run(Command::new("umount").arg(self.mount_point())) {
-                Err(reason) if reason.contains("busy") && begin.elapsed() < BUSY_MAX => {
-                    std::thread::sleep(Duration::from_millis(5));
-                }
+                Err(reason) if reason.contains("busy") && begin.elapsed() < BUSY_MAX => std::thread::yield_now(),
                 Err(reason) => return Err(reason),
                 Ok(()) => break,
             }
