@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::policy::Ladder;
+use crate::policy::{Ladder, Step};
 
 /// A scenario with any thresholds, some policies without one.
 fn any_scenario() -> impl Strategy<Value = PolicyScenario> {
@@ -109,6 +109,31 @@ fn a_run_that_is_cancelled_stops() {
         let generator: Generator = rule.parse().expect("a generator");
         assert_eq!(generator.generate(&cancel), Err(GenerateError::Cancelled(Cancelled)), "{rule}");
     }
+}
+
+/// A step for each outcome, the first of which calls the run off.
+struct CallsOff(Cancel, usize);
+
+impl OnStep for CallsOff {
+    fn on_step(&mut self, _: Offset, _: Step) {
+        self.0.cancel();
+        self.1 += 1;
+    }
+}
+
+#[test]
+fn a_run_that_is_cancelled_on_its_way_stops_within_a_millisecond_of_work() {
+    let scenario = PolicyScenario {
+        policy_order: vec!["low".into(), "high".into()],
+        escalation_threshold: 1,
+        deescalation_thresholds: [("high".to_owned(), 1)].into(),
+        ..PolicyScenario::default()
+    };
+    let ladder = Ladder::new(&scenario).expect("sound");
+    let mut steps = CallsOff(Cancel::default(), 0);
+    let prepared = prepared(&pattern(&"FS".repeat(100_000)), 200_000);
+    assert_eq!(simulate(&ladder, &prepared, &steps.0.clone(), &mut steps), Err(Cancelled));
+    assert!(steps.1 <= 1 << 15, "{} outcomes more, at some hundred million a second", steps.1);
 }
 
 #[test]
