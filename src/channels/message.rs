@@ -64,7 +64,7 @@ pub struct Message {
     pub cycle: u32,
     /// The alert as JSON, as it is at the moment of sending.
     pub alert: Value,
-    /// Further alerts that this one message stands for, when a storm of them was grouped; mostly empty.
+    /// Further alerts that this one message stands for, when a storm of them was grouped. The outbox does not group yet.
     pub others: Vec<Value>,
     /// Who is told: addresses, numbers or names, as the channel understands them. Empty: whom the configuration names.
     pub recipients: Vec<String>,
