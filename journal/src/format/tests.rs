@@ -1,3 +1,5 @@
+//! The bytes, field by field, and what reading does with any others.
+
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
