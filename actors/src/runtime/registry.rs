@@ -210,7 +210,7 @@ impl<A: Aggregate> Entities<A> {
     }
 
     fn post<R>(&self, id: &str, job: impl FnOnce(ReplyTo<R>) -> Job<A>) -> Reply<R> {
-        match self.post_to(&format!("{}/{id}", A::KIND.as_str()), None, |_, to| job(to)) {
+        match self.post_to(&address_of::<A>(id), None, |_, to| job(to)) {
             Ok(reply) => reply,
             Err(refused) => {
                 if let Error::Overloaded { .. } = refused {
@@ -434,7 +434,7 @@ impl Surveyed {
 
 impl<A: Aggregate> Port for Entities<A> {
     fn attend(&self, id: &str) -> bool {
-        let address = format!("{}/{id}", A::KIND.as_str());
+        let address = address_of::<A>(id);
         let is_attended = self.live().slots.get(address.as_str()).map(|slot| Arc::clone(&slot.is_attended));
         if is_attended.is_some_and(|is_attended| is_attended.load(Ordering::Acquire)) {
             return true;
@@ -513,6 +513,12 @@ impl Shared {
 fn refusal(queue: &'static str, refused: Refused) -> Error {
     match refused {
         Refused::Full { max } => Error::Overloaded { queue, len_max: max, retry_after: RETRY_AFTER },
+/// The text of an entity's address, well-formed or not: what it is looked for by.
+fn address_of<A: Aggregate>(id: &str) -> String {
+    // Not with `format!`, since every message passes here.
+    [A::KIND.as_str(), "/", id].concat()
+}
+
         Refused::Closed => unavailable("the system is shutting down", true),
     }
 }

@@ -22,7 +22,7 @@ use crate::error::Error;
 /// Bounds on what may be under way and in memory. Beyond them askers are told `overloaded`; nothing queues without end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Arbiter threads that entities live on.
+    /// Arbiter threads that entities live on; at least one is started.
     pub threads: usize,
     /// Most messages under way to one entity.
     pub entity_messages_max: usize,
@@ -40,12 +40,12 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// One thread per core, 1,024 messages per entity, 65,536 in all, 100,000 entities of a kind in memory, gone after ten
-    /// minutes, 2 rebuilt at a time per core, a snapshot every 1,000 events.
+    /// One thread per core but one, which the journal's writer keeps busy, 1,024 messages per entity, 65,536 in all, 100,000
+    /// entities of a kind in memory, gone after ten minutes, 2 rebuilt at a time per core, a snapshot every 1,000 events.
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Limits {
-            threads: cores,
+            threads: cores.saturating_sub(1).max(1),
             entity_messages_max: 1_024,
             system_messages_max: 65_536,
             entities_live_max: 100_000,

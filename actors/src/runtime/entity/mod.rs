@@ -144,17 +144,24 @@ enum Stage<A> {
 }
 
 /// What the journal's writer thread tells the entity.
-#[derive(Default)]
 struct Writes {
     under_way: AtomicU64,
     failed: AtomicU64,
     /// Where the last durable event lies.
+    /// Here, so that what is under way counts as one user of this, and not of what all threads use.
+    shared: Arc<Shared>,
     position: AtomicU64,
 }
 
 /// What a registry keeps of an entity's making.
 pub(super) struct Parts<A: Aggregate> {
     pub(super) stream: StreamId,
+impl Writes {
+    fn of(shared: Arc<Shared>) -> Self {
+        Writes { shared, under_way: AtomicU64::new(0), failed: AtomicU64::new(0), position: AtomicU64::new(0) }
+    }
+}
+
     pub(super) shared: Arc<Shared>,
     pub(super) performer: Option<Arc<dyn Performer<A>>>,
     pub(super) prepared: Option<Box<Incarnation<A>>>,
@@ -170,8 +177,8 @@ impl<A: Aggregate> Entity<A> {
             shared,
             performer,
             stage: Stage::Unloaded,
+            writes: Arc::new(Writes::of(Arc::clone(&shared))),
             prepared,
-            writes: Arc::default(),
             failures_seen: 0,
             failures: 0,
             pace,
