@@ -1,7 +1,8 @@
 //! The entities of one kind: starting them on demand, sending them messages, taking them out of memory.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -58,7 +59,7 @@ struct Live<A: Aggregate> {
 struct Slot<A: Aggregate> {
     addr: Addr<Entity<A>>,
     gate: Arc<Gate>,
-    holds: Arc<AtomicUsize>,
+    holds: Arc<Gate>,
     /// Whether a message that makes it look after itself is on its way: one is enough.
     is_attended: Arc<AtomicBool>,
     used_at: Timestamp,
@@ -66,7 +67,7 @@ struct Slot<A: Aggregate> {
 
 impl<A: Aggregate> Slot<A> {
     fn may_leave(&self) -> bool {
-        self.gate.inside() == 0 && self.holds.load(Ordering::Acquire) == 0
+        self.gate.inside() == 0 && self.holds.inside() == 0
     }
 }
 
@@ -244,7 +245,7 @@ impl<A: Aggregate> Entities<A> {
         slot.used_at = now;
         let in_entity = slot.gate.enter().map_err(|refused| refusal("the entity's queue", refused))?;
         // `do_send` passes over the mailbox's own bound; the gates are the bound, and they count until the reply.
-        let job = job(slot, ReplyTo { passes: Some([in_system, in_entity]), sender });
+        let job = job(slot, ReplyTo { passes: [in_system, in_entity], sender });
         slot.addr.do_send(job);
         if is_too_many {
             self.retire(&mut live, LEAVING_PER_MESSAGE, None);
@@ -253,7 +254,7 @@ impl<A: Aggregate> Entities<A> {
     }
 
     fn started(&self, stream: StreamId, prepared: Option<Box<Incarnation<A>>>, now: Timestamp) -> Slot<A> {
-        let holds = Arc::default();
+        let holds = Gate::new(usize::MAX);
         let addr = self.runtime.start_entity(Parts {
             stream,
             shared: Arc::clone(&self.runtime.shared),

@@ -159,15 +159,15 @@ impl Runtime {
         self.shared.tick();
     }
 
-    /// Lets nobody in any more, waits until everything under way has its reply (false when that took longer than
-    /// `timeout`), then stops all actors and joins all threads; what is still at work then is left to end by itself. Does
-    /// nothing the second time.
+    /// Lets nobody in any more and begins no effect, waits until everything under way has its reply and what came of the
+    /// effects under way is durable (false when that took longer than `timeout`), then stops all actors and joins all
+    /// threads; what is still at work then is left to end by itself. Does nothing the second time.
     pub fn stop(&self, timeout: Duration) -> bool {
         let begin = Instant::now();
         let drained = self.shared.gate.close(timeout);
-        let left = timeout.saturating_sub(begin.elapsed()).max(JOIN_MIN);
-        let ended = self.threads.lock().unwrap_or_else(PoisonError::into_inner).stop(left);
-        drained && ended
+        let are_effects_over = self.shared.effects.close(left());
+        let ended = self.threads.lock().unwrap_or_else(PoisonError::into_inner).stop(left().max(JOIN_MIN));
+        drained && are_effects_over && ended
     }
 
     /// Does work that may block, such as reading much of the journal, on a thread apart from those of the entities.
@@ -185,6 +185,8 @@ impl Runtime {
                     let result = work();
                     drop(pass);
                     // An asker that went away wants no result.
+        let left = || timeout.saturating_sub(begin.elapsed());
+        self.shared.effects.shut();
                     let _ = sender.send(result);
                 });
                 reply

@@ -26,6 +26,8 @@ pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) limits: Limits,
     pub(super) gate: Arc<Gate>,
+    /// Effects under way; each entity bounds its own.
+    pub(super) effects: Arc<Gate>,
     pub(super) counters: Counters,
     pub(super) attention: Attention,
     /// Whether the background work has a task, at work or at rest.
@@ -75,6 +77,7 @@ impl Shared {
             clock,
             limits,
             gate: Gate::new(limits.system_messages_max),
+            effects: Gate::new(usize::MAX),
             counters: Counters::default(),
             attention: Attention::default(),
             has_loop: AtomicBool::new(false),
