@@ -321,17 +321,25 @@ impl<A: Aggregate> Entities<A> {
         }
         for (stream, recovered) in recover_many::<A>(journal, unknown) {
             match recovered {
-                Ok(incarnation) => {
-                    surveyed.push((stream.clone(), Surveyed::of(&incarnation)));
-                    self.store(stream, &incarnation);
-                }
-                Err(error) => {
-                    tracing::error!(%stream, %error, "an entity cannot be rebuilt; nothing of it is looked after");
-                    shared.quarantine(&stream, &error);
-                }
+                Ok(incarnation) => match contained(&stream, &incarnation, || self.look_at(&stream, &incarnation)) {
+                    Ok(it) => surveyed.push((stream, it)),
+                    Err(error) => self.pass_over(&stream, &error),
+                },
+                Err(error) => self.pass_over(&stream, &error),
             }
         }
         surveyed
+    }
+
+    fn look_at(&self, stream: &StreamId, incarnation: &Incarnation<A>) -> Surveyed {
+        let it = Surveyed::of(incarnation);
+        self.store(stream.clone(), incarnation);
+        it
+    }
+
+    fn pass_over(&self, stream: &StreamId, error: &Error) {
+        tracing::error!(%stream, %error, "an entity cannot be rebuilt; nothing of it is looked after");
+        self.runtime.shared.quarantine(stream, error);
     }
 
     /// So that the next start is quicker.
@@ -433,6 +441,15 @@ impl Surveyed {
     }
 }
 
+/// Asks an entity's code something; a panic is that entity's alone.
+fn contained<A, R>(stream: &StreamId, incarnation: &Incarnation<A>, ask: impl FnOnce() -> R) -> Result<R, Error> {
+    catch_unwind(AssertUnwindSafe(ask)).map_err(|_| Error::Corrupt {
+        stream: stream.to_string(),
+        sequence: incarnation.sequence.get(),
+        cause: "asking its state what is to be done panicked".into(),
+    })
+}
+
 impl<A: Aggregate> Port for Entities<A> {
     fn attend(&self, id: &str) -> bool {
         let address = address_of::<A>(id);
@@ -496,6 +513,12 @@ impl<A: Aggregate> Port for Entities<A> {
     }
 }
 
+/// The text of an entity's address, well-formed or not: what it is looked for by.
+fn address_of<A: Aggregate>(id: &str) -> String {
+    // Not with `format!`, since every message passes here.
+    [A::KIND.as_str(), "/", id].concat()
+}
+
 fn stream_of<A: Aggregate>(id: &str) -> Result<StreamId, Error> {
     Ok(StreamId::new(A::KIND, id)?)
 }
@@ -514,12 +537,6 @@ impl Shared {
 fn refusal(queue: &'static str, refused: Refused) -> Error {
     match refused {
         Refused::Full { max } => Error::Overloaded { queue, len_max: max, retry_after: RETRY_AFTER },
-/// The text of an entity's address, well-formed or not: what it is looked for by.
-fn address_of<A: Aggregate>(id: &str) -> String {
-    // Not with `format!`, since every message passes here.
-    [A::KIND.as_str(), "/", id].concat()
-}
-
         Refused::Closed => unavailable("the system is shutting down", true),
     }
 }

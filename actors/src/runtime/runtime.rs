@@ -10,8 +10,9 @@ use ionveil_journal::{Journal, Position, Sequence, StreamId};
 use std::hash::{BuildHasher, RandomState};
 
 use super::aggregate::Aggregate;
+use super::backoff;
 use super::clock::Clock;
-use super::entity::{Entity, Parts};
+use super::entity::{Entity, Parts, when_settled};
 use super::metrics::Metrics;
 use super::reply::{Reply, reply_channel};
 use super::shared::Shared;
@@ -126,15 +127,7 @@ impl Runtime {
         if self.shared.attention.turn_on() {
             return self.run_blocking(|| Ok(()));
         }
-        let shared = Arc::clone(&self.shared);
-        let surveyed = self.run_blocking(move || {
-            for port in shared.ports() {
-                for (stream, at) in port.survey() {
-                    shared.attention.set_by(&stream, at);
-                }
-            }
-            Ok(())
-        });
+        let surveyed = if self.shared.is_at_rest() { self.survey() } else { self.survey_when_settled() };
         if !self.shared.is_inline && !self.shared.has_loop.swap(true, Ordering::AcqRel) {
             let attention = Arc::downgrade(&self.shared);
             self.shared.clock.watch(Box::new(move || {
@@ -145,6 +138,34 @@ impl Runtime {
             self.shared.spawn(run_background(Arc::downgrade(&self.shared)));
         }
         surveyed
+    }
+
+    /// Finds out what is to be done.
+    fn survey(&self) -> Reply<()> {
+        let shared = Arc::clone(&self.shared);
+        self.run_blocking(move || {
+            for port in shared.ports() {
+                for (stream, at) in port.survey() {
+                    shared.attention.set_by(&stream, at);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// The same behind what is on its way to disk: it was decided on before anything was noted, and is not to be read yet.
+    fn survey_when_settled(self: &Arc<Self>) -> Reply<()> {
+        let (sender, reply) = reply_channel();
+        let runtime = Arc::clone(self);
+        self.shared.spawn(async move {
+            let surveyed = match when_settled(&runtime.shared).await {
+                Ok(()) => runtime.survey().await,
+                Err(error) => Err(error),
+            };
+            // An asker that went away wants no reply.
+            let _ = sender.send(surveyed);
+        });
+        reply
     }
 
     /// Ends the work that nobody asks for until it is started again; what is under way is finished. What comes due meanwhile
@@ -164,6 +185,8 @@ impl Runtime {
     /// threads; what is still at work then is left to end by itself. Does nothing the second time.
     pub fn stop(&self, timeout: Duration) -> bool {
         let begin = Instant::now();
+        let left = || timeout.saturating_sub(begin.elapsed());
+        self.shared.effects.shut();
         let drained = self.shared.gate.close(timeout);
         let are_effects_over = self.shared.effects.close(left());
         let ended = self.threads.lock().unwrap_or_else(PoisonError::into_inner).stop(left().max(JOIN_MIN));
@@ -185,8 +208,6 @@ impl Runtime {
                     let result = work();
                     drop(pass);
                     // An asker that went away wants no result.
-        let left = || timeout.saturating_sub(begin.elapsed());
-        self.shared.effects.shut();
                     let _ = sender.send(result);
                 });
                 reply
@@ -242,6 +263,8 @@ impl Shared {
     /// Looks after everything that is due; says how long there is nothing more to do, as far as is known.
     fn tick(&self) -> Duration {
         let now = self.clock.now();
+        // A clock that was set back ends the waits that began by what it showed before, none of which is longer than that.
+        self.attention.note_now(now, backoff::LONGEST);
         for kind in self.attention.take_all_of() {
             let followers = self.journal.streams().into_iter().filter(|it| it.stream.kind() == kind.as_str());
             followers.for_each(|it| self.look_after_now(&it.stream));

@@ -92,6 +92,11 @@ impl Shared {
         }
     }
 
+    /// Whether nothing at all is under way.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.gate.inside() == 0 && self.effects.inside() == 0
+    }
+
     // Threads.
 
     /// Does work that may block, apart from the threads of the entities; `None` when it panicked. For entities, whose number
@@ -146,7 +151,7 @@ impl Shared {
     }
 
     pub(super) fn followers_of(&self, stream: &StreamId) -> Option<Followers> {
-        if !self.has_followers.load(Ordering::Acquire) || !self.attention.is_on() {
+        if !self.has_followers.load(Ordering::Acquire) {
             return None;
         }
         read(&self.followers).iter().find(|(of, _)| of.as_str() == stream.kind()).map(|(_, kinds)| Arc::clone(kinds))

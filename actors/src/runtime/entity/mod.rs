@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 
 use self::effects::InHand;
 pub(super) use self::effects::{HandlerPerformer, Performer};
+pub(super) use self::loading::when_settled;
 use self::snapshots::Pace;
 use super::aggregate::{Aggregate, Caller, Command, Query};
 use super::backoff;
@@ -147,23 +148,23 @@ enum Stage<A> {
 
 /// What the journal's writer thread tells the entity.
 struct Writes {
+    /// Here, so that what is under way counts as one user of this, and not of what all threads use.
+    shared: Arc<Shared>,
     under_way: AtomicU64,
     failed: AtomicU64,
     /// Where the last durable event lies.
-    /// Here, so that what is under way counts as one user of this, and not of what all threads use.
-    shared: Arc<Shared>,
     position: AtomicU64,
 }
 
-/// What a registry keeps of an entity's making.
-pub(super) struct Parts<A: Aggregate> {
-    pub(super) stream: StreamId,
 impl Writes {
     fn of(shared: Arc<Shared>) -> Self {
         Writes { shared, under_way: AtomicU64::new(0), failed: AtomicU64::new(0), position: AtomicU64::new(0) }
     }
 }
 
+/// What a registry keeps of an entity's making.
+pub(super) struct Parts<A: Aggregate> {
+    pub(super) stream: StreamId,
     pub(super) shared: Arc<Shared>,
     pub(super) performer: Option<Arc<dyn Performer<A>>>,
     pub(super) prepared: Option<Box<Incarnation<A>>>,
@@ -176,10 +177,10 @@ impl<A: Aggregate> Entity<A> {
         let pace = Pace::of(shared.limits.snapshot_events);
         Entity {
             stream,
+            writes: Arc::new(Writes::of(Arc::clone(&shared))),
             shared,
             performer,
             stage: Stage::Unloaded,
-            writes: Arc::new(Writes::of(Arc::clone(&shared))),
             prepared,
             failures_seen: 0,
             failures: 0,
@@ -188,8 +189,8 @@ impl<A: Aggregate> Entity<A> {
             wake_failures: 0,
             wake_again_at: None,
             in_hand: InHand::default(),
-            holds,
             has_handed_out: false,
+            holds,
         }
     }
 
@@ -206,11 +207,11 @@ impl<A: Aggregate> Entity<A> {
         self.contain(|entity| {
             (job.work)(entity, ctx);
             if matches!(entity.stage, Stage::Ready(_)) {
-                entity.note_next_wake();
                 // A message that comes before it is looked after for the first time is in the place of that.
                 if entity.has_to_hand_out() {
                     entity.hand_out_effects(ctx);
                 }
+                entity.note_next_wake();
                 entity.failures = 0;
             }
         });
