@@ -56,7 +56,7 @@ pub(crate) fn verify_store(
     let (mut block_end, mut group_end) = (head, head);
     let mut streams = LastOfStreams::new();
     let mut expected_at = (expected == Some(Hash::GENESIS)).then_some(Position::NONE);
-    let mut walk = Walk::whole().until(end.unwrap_or(Position::MAX));
+    let mut walk = Walk::whole().strict().until(end.unwrap_or(Position::MAX));
     let walked = walk.run(store, &mut |header, bytes, record| {
         streams.check(record)?;
         let hash = head.hash.then(bytes);
