@@ -10,7 +10,6 @@ use crate::blocks::Walk;
 use crate::chain::Hash;
 use crate::directory::{Directory, Head, HeadCheckpoint};
 use crate::error::{Damage, Error};
-use crate::local::Options;
 use crate::position::{Position, Sequence};
 use crate::record::Record;
 use crate::salvage::Salvaged;
@@ -204,7 +203,7 @@ pub fn verify_copy(
         Err(Error::Unreadable { problem, .. }) => return Ok(nothing_sound(problem)),
         Err(other) => return Err(other),
     };
-    let checked = SledStore::open(&copied.store(), Guards::ON, Options::CACHE_BYTES_MIN)
+    let checked = SledStore::open(&copied.store(), Guards::ON)
         .and_then(|store| verify_store(&store, None, Some(checkpoint), expected, progress));
     let (report, problem) = match checked {
         Ok(report) if report.is_ok() => return Ok(report),

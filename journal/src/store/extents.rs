@@ -130,6 +130,13 @@ impl Extents {
         self.bytes_at(place).ok().filter(|bytes| place.is_of(bytes))
     }
 
+    /// Points at something else, as when sled has moved the block.
+    #[cfg(test)]
+    pub(crate) fn misplace(&self, key: BlockKey) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.places[key.get() as usize - 1].offset += 1;
+    }
+
     /// For reading blocks in order.
     pub(crate) fn window(&self) -> Window<'_> {
         Window { extents: self, offset: 0, bytes: Vec::new() }
@@ -229,3 +236,6 @@ fn read_up_to(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> 
     }
     Ok(len)
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

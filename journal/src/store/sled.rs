@@ -31,6 +31,9 @@ use crate::position::Position;
 
 /// The tree of what can be made anew; blocks are in the default tree.
 const SIDE_TREE: &str = "side";
+/// How much sled keeps in memory of what was written and read. What was written last is read from there, and the rest where it
+/// lies (`extents.rs`): more would not be faster.
+const CACHE_BYTES: u64 = 16 << 20;
 /// How many bytes of a scan one more access is made for. A part of sled's cache looks for something to forget after 64
 /// accesses: with this many bytes to an access that is every other leaf.
 const BYTES_PER_TOUCH: usize = 4 << 10;
@@ -55,7 +58,6 @@ pub(crate) struct SledStore {
     in_file: AtomicU64,
     dir: PathBuf,
     guards: Guards,
-    cache_bytes: u64,
     /// Bytes in sled's log, about: when it opened, and what it was given since.
     stored: AtomicU64,
     writing: Mutex<Writing>,
@@ -93,7 +95,7 @@ impl Guards {
 
 impl SledStore {
     /// Opens or creates the store in `dir`.
-    pub(crate) fn open(dir: &Path, guards: Guards, cache_bytes: u64) -> Result<Self, Error> {
+    pub(crate) fn open(dir: &Path, guards: Guards) -> Result<Self, Error> {
         let log_path = dir.join("db");
         // sled writes its settings in two goes, before its log. Killed in between, it would not open any more.
         if !log_path.exists() && dir.join("conf").exists() {
@@ -108,7 +110,7 @@ impl SledStore {
         let config = sled::Config::new()
             .path(dir)
             .segment_size(SLED_SEGMENT_LEN)
-            .cache_capacity(cache_bytes)
+            .cache_capacity(CACHE_BYTES)
             .flush_every_ms(None);
         // It is made before sled's log: a store that has one has both.
         let redo_path = dir.join(REDO_FILE);
@@ -140,7 +142,6 @@ impl SledStore {
             in_file,
             dir: dir.to_owned(),
             guards,
-            cache_bytes,
             stored: AtomicU64::new(stored),
             writing: Mutex::new(writing),
         };
@@ -186,7 +187,7 @@ impl SledStore {
 
     /// Whether there is more than the cache may hold. Before that nothing has to be forgotten.
     fn outgrows_cache(&self) -> bool {
-        self.stored.load(Ordering::Relaxed) > self.cache_bytes
+        self.stored.load(Ordering::Relaxed) > CACHE_BYTES
     }
 
     fn writing(&self) -> MutexGuard<'_, Writing> {
@@ -566,37 +567,4 @@ fn dir_bytes(dir: &Path) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_new_store_goes_through_both_halves_of_the_redo_log_without_any_other_checkpoint() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let store = SledStore::open(dir.path(), Guards::ON, 16 << 20).expect("opens");
-        for number in 1..=200 {
-            store.commit(vec![(BlockKey::new(number), vec![7; 16_000])]).expect("written");
-        }
-    }
-
-    /// A checkpoint amid a commit once went on in the other half of the redo log; see `halves.rs`. The store refuses a
-    /// commit for which an entry would have to be written over that may be all there is of another one.
-    #[test]
-    fn checkpoints_amid_commits_leave_the_redo_log_where_it_is() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let store = SledStore::open(dir.path(), Guards::ON, 16 << 20).expect("opens");
-        let mut next = BlockKey::FIRST;
-        let mut commit = |blocks: u64| {
-            let keyed = (0..blocks).map(|number| (next.plus(number), vec![7; 16_000]));
-            store.commit(keyed.collect()).expect("no entry would be written over too early");
-            next = next.plus(blocks);
-        };
-        // Room for 30 blocks is left before sled has to be made durable, so that is amid the second commit.
-        let part = SideChange::Put(vec![1], vec![1; UNSYNCED_MAX - 30 * 16_000]);
-        store.change_side(vec![part]).expect("written");
-        commit(20);
-        let before = store.writing().unsynced;
-        commit(20);
-        assert!(store.writing().unsynced < before, "a checkpoint was made amid it");
-        (0..5).for_each(|_| commit(25));
-    }
-}
+mod tests;
