@@ -108,7 +108,7 @@ fn a_journal_larger_than_its_cache_is_opened_read_and_verified_in_bounded_memory
             event_type: "made".into(),
             version: 1,
             codec: BINCODE_2,
-            payload: noise(number, PAYLOAD_LEN).into(),
+            payload: noise(number, PAYLOAD_LEN),
         };
         let append = Append {
             stream: stream.clone(),
@@ -136,5 +136,5 @@ fn a_journal_larger_than_its_cache_is_opened_read_and_verified_in_bounded_memory
     drop(journal);
     read_it_all(&LocalJournal::open(dir.path()).expect("opens"));
     let most = HELD_MOST.load(Ordering::Relaxed) - held;
-    assert!(most < BOUND, "{} MiB for a journal of {} MiB", most >> 20, EVENTS * PAYLOAD_LEN as u64 >> 20);
+    assert!(most < BOUND, "{} MiB for a journal of {} MiB", most >> 20, (EVENTS * PAYLOAD_LEN as u64) >> 20);
 }
