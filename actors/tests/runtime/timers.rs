@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ionveil_actors::domain::Timestamp;
-use ionveil_actors::runtime::{Caller, Clock, Limits, Registry};
+use ionveil_actors::runtime::{Caller, Clock, Limits, Registry, Runtime};
 use ionveil_journal::{Journal, LocalJournal};
 
 use crate::support::*;
@@ -177,6 +177,31 @@ fn an_entity_whose_write_failed_is_woken_for_what_its_stream_says() {
     assert!(wait(world.schedule("a", "2026-03-01T14:00:00Z")).is_err(), "its stream has moved");
     world.clock.set(instant("2026-03-01T12:10:00Z"));
     until("it rings", || world.runtime.metrics().wakes == 1);
+}
+
+/// It was told of the failure before it was through with its message, and forgot it at the end of that.
+#[test]
+fn a_write_that_has_failed_before_its_message_is_through_is_not_forgotten() {
+    let journal = Reluctant::new(Arc::new(LocalJournal::in_memory()));
+    let clock = Arc::new(Unhurried::new());
+    let limits = Limits { threads: 1, ..Limits::default() };
+    let runtime = Runtime::start(Arc::clone(&journal) as _, Arc::clone(&clock) as _, limits).expect("threads");
+    let (counters, reminders): (Registry<Counter>, Registry<Reminder>) =
+        (Registry::new(&runtime), Registry::new(&runtime));
+    wait(runtime.start_background()).expect("a survey");
+    let schedule = |at| wait(reminders.tell("a", Schedule(instant(at)), Caller::default()));
+    assert_eq!(schedule("2026-03-01T13:00:00Z"), Ok(1));
+    assert_eq!(wait(counters.ask("a", Total, Caller::default())), Ok(0));
+    clock.hold();
+    foreign_schedule(journal.as_ref(), "a", 1, "2026-03-01T12:10:00Z");
+    *journal.behind_next.lock().expect("no panic while it is held") = Some(Box::new(|| ()));
+    assert!(schedule("2026-03-01T14:00:00Z").is_err(), "its stream has moved");
+    // On the same thread, so it is through.
+    assert_eq!(wait(counters.tell("a", AddEach(vec![]), Caller::default())), Ok(0));
+    clock.set(instant("2026-03-01T12:10:00Z"));
+    clock.release();
+    until("it rings", || runtime.metrics().wakes == 1);
+    assert!(runtime.stop(PATIENCE));
 }
 
 /// What failed just before waited for its old instant, for as long as the clock had been set back.

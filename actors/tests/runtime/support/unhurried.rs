@@ -36,6 +36,10 @@ impl Unhurried {
         until("the background waits", || self.is_waiting.load(Ordering::SeqCst));
     }
 
+    pub(crate) fn set(&self, now: Timestamp) {
+        self.clock.set(now);
+    }
+
     pub(crate) fn release(&self) {
         self.set_held(false);
     }
