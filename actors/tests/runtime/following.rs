@@ -142,7 +142,8 @@ fn sources_that_grow_while_they_are_read_keep_the_order_of_positions() {
     let reminders: Registry<Reminder> = Registry::new(&runtime);
     let look = || wait(reminders.ask("a", Look, Caller::default())).expect("an answer").heard;
     let add = |id: &str, by| wait(counters.tell(id, Add(by), Caller::default())).expect("accepted");
-    (add("a", 1), add("all", 2));
+    add("a", 1);
+    add("all", 2);
     assert_eq!(look(), [1, 2]);
     add("a", 3);
     *journal.behind_next_read.lock().expect("no panic while it is held") = Some(Box::new({
