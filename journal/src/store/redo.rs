@@ -122,6 +122,8 @@ impl RedoLog {
         if end > *len {
             let grown = end.next_multiple_of(GROWTH);
             file.write_all_at(&vec![0; (grown - *len) as usize], *len)?;
+            // First the space and only then what goes there: an entry never hangs on the file system's own notes about it.
+            file.sync_data()?;
             *len = grown;
         }
         file.write_all_at(entry, at)?;
