@@ -236,6 +236,15 @@ impl SledStore {
         Ok(())
     }
 
+    /// Asks a second time whether what was synced into new space is there. A file system that goes away while it notes that
+    /// the space is used now (ext4 does so after the data is written) may call the first sync done, but not another one.
+    fn confirm(&self) -> Result<(), Error> {
+        if !self.guards.fdatasync {
+            return Ok(());
+        }
+        self.log.sync_data().map_err(|error| Error::io("syncing the journal", error))
+    }
+
     /// Goes on in the other half of the redo log, once sled is durable with what is in there, and begins to make it so with
     /// what is in this one.
     fn turn_redo_log(&self, writing: &mut Writing) -> Result<(), Error> {
@@ -387,7 +396,8 @@ impl Store for SledStore {
         self.write(|writing| {
             if !self.guards.fdatasync || len > COMMIT_LEN_MAX {
                 self.insert(blocks, writing)?;
-                return self.checkpoint(writing);
+                self.checkpoint(writing)?;
+                return self.confirm();
             }
             let append = |writing: &mut Writing| {
                 writing.redo.append(&blocks).map_err(|error| Error::io("writing the redo log", error))
