@@ -71,7 +71,8 @@ struct Writing {
     /// Bytes that sled was given since it was made durable.
     unsynced: usize,
     checkpoint: Option<Checkpoint>,
-    /// Something went wrong: what the redo log holds may be all there is of it.
+    /// Something went wrong: what the redo log holds may be all there is of it. No commit is taken any more, and nothing is
+    /// synced.
     has_failed: bool,
 }
 
@@ -183,6 +184,19 @@ impl SledStore {
             self.db().contains_key(key.to_bytes())?;
         }
         Ok(())
+    }
+
+    /// A block out of sled's tree.
+    fn get(&self, key: BlockKey) -> Result<Option<sled::IVec>, Error> {
+        let get = || {
+            let found = self.db().get(key.to_bytes())?;
+            if self.outgrows_cache() {
+                self.touch(key, TOUCHES_PER_READ)?;
+            }
+            Ok(found)
+        };
+        let found: sled::Result<Option<sled::IVec>> = contained(get).map_err(|panic| damaged(&panic))?;
+        Ok(found.map_err(|error| damaged(&error.to_string()))?.filter(|bytes| !bytes.is_empty()))
     }
 
     /// Whether there is more than the cache may hold. Before that nothing has to be forgotten.
@@ -315,6 +329,11 @@ impl SledStore {
             if bytes.is_empty() {
                 continue;
             }
+            if key > next && self.get(next)?.is_some() {
+                // It came into the tree after sled's iterator had looked at the leaf.
+                items = self.db().range(next.to_bytes()..);
+                continue;
+            }
             (next, looked_again) = (key.plus(1), false);
             scanned += bytes.len();
             let due = scanned / BYTES_PER_TOUCH;
@@ -385,6 +404,10 @@ impl Store for SledStore {
     fn commit(&self, blocks: Vec<Keyed>) -> Result<(), Error> {
         let len: usize = blocks.iter().map(|(_, bytes)| bytes.len()).sum();
         self.write(|writing| {
+            if writing.has_failed {
+                let problem = "an earlier write failed, and nobody knows what is in its file";
+                return Err(Error::io("writing to sled", std::io::Error::other(problem)));
+            }
             if !self.guards.fdatasync || len > COMMIT_LEN_MAX {
                 self.insert(blocks, writing)?;
                 return self.checkpoint(writing);
@@ -417,16 +440,7 @@ impl Store for SledStore {
             visit(&bytes);
             return Ok(true);
         }
-        let get = || {
-            let found = self.db().get(key.to_bytes())?;
-            if self.outgrows_cache() {
-                self.touch(key, TOUCHES_PER_READ)?;
-            }
-            Ok(found)
-        };
-        let found: sled::Result<Option<sled::IVec>> = contained(get).map_err(|panic| damaged(&panic))?;
-        let found = found.map_err(|error| damaged(&error.to_string()))?.filter(|bytes| !bytes.is_empty());
-        Ok(found.map(|bytes| visit(&bytes)).is_some())
+        Ok(self.get(key)?.map(|bytes| visit(&bytes)).is_some())
     }
 
     fn scan(&self, from: BlockKey, visit: &mut dyn FnMut(BlockKey, &[u8]) -> ControlFlow<()>) -> Result<(), Error> {
@@ -490,7 +504,9 @@ impl Store for SledStore {
                 .and_then(|side| side.apply_batch(batch))
                 .map_err(|error| write_failed(&error))?;
             writing.unsynced += len;
-            if writing.unsynced > UNSYNCED_MAX { self.checkpoint(writing) } else { Ok(()) }
+            // After a failure nothing is synced any more: that could seem to go well.
+            let is_due = writing.unsynced > UNSYNCED_MAX && !writing.has_failed;
+            if is_due { self.checkpoint(writing) } else { Ok(()) }
         })
     }
 
