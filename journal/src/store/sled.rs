@@ -288,9 +288,7 @@ impl SledStore {
             return;
         }
         // Whatever goes wrong, sled is asked then.
-        if let Ok(Ok(Some(bytes))) = contained(|| self.db().get(last.to_bytes()))
-            && let Err(error) = self.extents.learn(last, &bytes)
-        {
+        if let Err(error) = self.extents.learn(last, |key| self.get(key).ok().flatten()) {
             tracing::debug!(%error, "sled's file could not be looked through");
         }
     }
