@@ -13,6 +13,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 
 use crate::chain::Hash;
@@ -24,6 +25,11 @@ const WINDOW_LEN: usize = 256 << 10;
 /// How much is looked at for the next headers: a page of the file, and more and more when there is none.
 const PIECE_LEN_MIN: usize = 4 << 10;
 const PIECE_LEN_MAX: usize = 64 << 10;
+/// So many more blocks in the file as are looked for together.
+const LEARNT_TOGETHER: u64 = 256;
+/// After one vain read for so many places, and [`LEARNT_TOGETHER`] more, the whole file is looked through again. To read a
+/// block through sled takes many times as long as to look for a few.
+const PLACES_PER_MISS: u64 = 4;
 
 /// Places of blocks in a file.
 pub(crate) struct Extents {
@@ -32,6 +38,8 @@ pub(crate) struct Extents {
     places: RwLock<Vec<Place>>,
     /// Up to here the file was looked through. Whoever does that, or forgets blocks, has the lock.
     end: Mutex<u64>,
+    /// Reads of blocks that were not where they should be: sled moves them to use their space again.
+    misses: AtomicU64,
 }
 
 /// Where a block lies, and the checksum of its header, by which it is known again.
@@ -114,7 +122,7 @@ impl Found {
 impl Extents {
     /// Of a file in which nothing was looked for yet.
     pub(crate) fn new(file: File) -> Self {
-        Extents { file, places: RwLock::default(), end: Mutex::default() }
+        Extents { file, places: RwLock::default(), end: Mutex::default(), misses: AtomicU64::new(0) }
     }
 
     /// Up to which block places were looked for.
@@ -122,8 +130,20 @@ impl Extents {
         BlockKey::new(self.places.read().unwrap_or_else(PoisonError::into_inner).len() as u64)
     }
 
+    /// Whether it is time to learn where blocks are, of which `last` is the last one that is in the file.
+    pub(crate) fn is_due(&self, last: BlockKey) -> bool {
+        let known = self.known_to();
+        let is_new = last > known && (known < BlockKey::FIRST || last >= known.plus(LEARNT_TOGETHER));
+        is_new || self.has_moved(known.get())
+    }
+
+    /// Whether too much of what was known is not true any more.
+    fn has_moved(&self, known: u64) -> bool {
+        self.misses.load(Ordering::Relaxed) > known / PLACES_PER_MISS + LEARNT_TOGETHER
+    }
+
     /// Looks through what is new in the file for `anchor`, which is in it, and for the blocks before it, unless that is being
-    /// done. `bytes_of` are those of a block as sled has it.
+    /// done; or through all of it, when much has moved. `bytes_of` are those of a block as sled has it.
     ///
     /// # Errors
     /// When the file cannot be read. Nothing is found then, and what is there is not looked through again.
@@ -133,7 +153,11 @@ impl Extents {
         bytes_of: impl Fn(BlockKey) -> Option<B>,
     ) -> io::Result<()> {
         let Ok(mut begin) = self.end.try_lock() else { return Ok(()) };
-        let first = self.known_to().get();
+        let mut first = self.known_to().get();
+        if self.has_moved(first) {
+            (*begin, first) = (0, 0);
+            self.misses.store(0, Ordering::Relaxed);
+        }
         if anchor.get() <= first {
             return Ok(());
         }
@@ -152,7 +176,14 @@ impl Extents {
                 behind = Some(block);
             }
         }
-        self.places.write().unwrap_or_else(PoisonError::into_inner).append(&mut places);
+        let mut known = self.places.write().unwrap_or_else(PoisonError::into_inner);
+        if found.is_ok() {
+            known.truncate(first as usize);
+            known.append(&mut places);
+        } else {
+            let len = known.len().max(anchor.get() as usize);
+            known.resize(len, Place::UNKNOWN);
+        }
         found.map(drop)
     }
 
@@ -178,21 +209,32 @@ impl Extents {
         places.truncate(key.get().saturating_sub(1) as usize);
     }
 
-    fn place(&self, key: BlockKey) -> Option<Place> {
+    fn looked_up(&self, key: BlockKey) -> Option<Place> {
         let places = self.places.read().unwrap_or_else(PoisonError::into_inner);
-        let place = places.get(usize::try_from(key.get().checked_sub(1)?).ok()?).copied();
-        place.filter(|place| *place != Place::UNKNOWN)
+        places.get(usize::try_from(key.get().checked_sub(1)?).ok()?).copied()
+    }
+
+    /// Where to read a block, unless it was not found, which counts as read in vain.
+    fn place(&self, key: BlockKey) -> Option<Place> {
+        let place = self.looked_up(key)?;
+        self.noted(Some(place).filter(|place| *place != Place::UNKNOWN))
+    }
+
+    /// Counts it when a block is not where it should be.
+    fn noted<T>(&self, read: Option<T>) -> Option<T> {
+        self.misses.fetch_add(read.is_none().into(), Ordering::Relaxed);
+        read
     }
 
     /// Whether a block's place is known.
     pub(crate) fn knows(&self, key: BlockKey) -> bool {
-        self.place(key).is_some()
+        self.looked_up(key).is_some_and(|place| place != Place::UNKNOWN)
     }
 
     /// The block, if its place is known and it is there still.
     pub(crate) fn read(&self, key: BlockKey) -> Option<Vec<u8>> {
         let place = self.place(key)?;
-        self.bytes_at(place).ok().filter(|bytes| place.is_of(bytes))
+        self.noted(self.bytes_at(place).ok().filter(|bytes| place.is_of(bytes)))
     }
 
     /// Points at something else, as when sled has moved the block.
@@ -229,7 +271,7 @@ impl Window<'_> {
             self.offset = place.offset;
         }
         let start = usize::try_from(place.offset - self.offset).ok()?;
-        self.bytes.get(start..start + len).filter(|bytes| place.is_of(bytes))
+        self.extents.noted(self.bytes.get(start..start + len).filter(|bytes| place.is_of(bytes)))
     }
 }
 

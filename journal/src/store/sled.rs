@@ -39,8 +39,6 @@ const CACHE_BYTES: u64 = 16 << 20;
 const BYTES_PER_TOUCH: usize = 4 << 10;
 /// How many more accesses are made for a single block, for which sled may have read a whole leaf: as many as for scanning it.
 const TOUCHES_PER_READ: usize = 32;
-/// So many more blocks in sled's file as are looked for together.
-const LEARNT_TOGETHER: u64 = 256;
 /// The file of the latest small commits, beside sled's.
 pub(crate) const REDO_FILE: &str = "redo";
 /// Most bytes that sled is given before it is made durable: with what is in the redo log well below a segment.
@@ -279,12 +277,11 @@ impl SledStore {
         Ok(())
     }
 
-    /// Looks for the blocks that came into sled's file since that was done, before one of those from `key` on is read, if
-    /// there are many.
+    /// Looks for the blocks that came into sled's file or were moved there since that was done, before one of those from `key`
+    /// on is read, if there are many.
     fn learn_extents(&self, key: BlockKey) {
-        let (known, last) = (self.extents.known_to(), BlockKey::new(self.in_file.load(Ordering::Acquire)));
-        let is_begin = known < BlockKey::FIRST;
-        if key > last || last <= known || (!is_begin && last < known.plus(LEARNT_TOGETHER)) {
+        let last = BlockKey::new(self.in_file.load(Ordering::Acquire));
+        if key > last || !self.extents.is_due(last) {
             return;
         }
         // Whatever goes wrong, sled is asked then.

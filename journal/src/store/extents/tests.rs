@@ -287,6 +287,30 @@ fn what_cannot_be_read_is_not_looked_through_again() {
     assert!(extents.read(BlockKey::new(1)).is_none());
 }
 
+#[test]
+fn when_many_blocks_were_moved_the_whole_file_is_looked_through_again() {
+    let blocks = history(&[&[8_000], &[9_000], &[7_000]], 0);
+    let last = BlockKey::new(3);
+    let mut on_disk = OnDisk::holding(&pieces(&blocks));
+    assert!(on_disk.extents.is_due(last));
+    on_disk.learn(&blocks);
+    assert!(!on_disk.extents.is_due(last), "it is done");
+    let end = on_disk.file.as_file().metadata().expect("there").len();
+    on_disk.file.as_file().write_all_at(&vec![0; end as usize], 0).expect("written over");
+    on_disk.add(&pieces(&blocks));
+    assert_eq!(on_disk.known(&blocks), []);
+    assert!(!on_disk.extents.is_due(last), "a few vain reads are borne");
+    let mut rounds = 0;
+    while !on_disk.extents.is_due(last) {
+        assert_eq!(on_disk.known(&blocks), []);
+        rounds += 1;
+    }
+    assert!((20..100).contains(&rounds), "{rounds}");
+    on_disk.learn(&blocks);
+    assert_eq!(on_disk.known(&blocks), [1, 2, 3]);
+    assert!(!on_disk.extents.is_due(last));
+}
+
 /// Pieces of a file that somebody made up to take us in.
 fn hostile() -> impl Strategy<Value = Vec<u8>> {
     let block = history(&[&[600]], 0).remove(0).1;
