@@ -48,7 +48,7 @@ impl Tree {
     pub(super) fn insert(&mut self, key: BlockKey, bytes: &[u8]) -> Result<(), Error> {
         self.make_keys(key.plus(KEYS_AHEAD_MIN))?;
         self.db.insert(key.to_bytes(), bytes).map_err(|error| write_failed(&error))?;
-        self.last_block = key;
+        self.last_block = self.last_block.max(key);
         Ok(())
     }
 

@@ -124,3 +124,19 @@ fn after_a_checkpoint_that_failed_no_commit_is_taken_whoever_met_the_failure() {
     let store = SledStore::open(dir.path(), Guards::ON).expect("opens");
     assert!(store.read(BlockKey::FIRST, &mut |_| {}).expect("readable"), "the redo log had it");
 }
+
+/// A copy of the files is what a kill leaves.
+#[test]
+fn the_last_block_is_the_last_one_though_the_redo_log_has_only_older_ones() {
+    let (dir, copy) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    let store = SledStore::open(dir.path(), Guards::ON).expect("opens");
+    store.commit(vec![(BlockKey::FIRST, vec![7; 100])]).expect("written");
+    let large = (2..=COMMIT_LEN_MAX as u64 / 16_000 + 3).map(|number| (BlockKey::new(number), vec![7; 16_000]));
+    let large: Vec<Keyed> = large.collect();
+    store.commit(large.clone()).expect("written past the redo log");
+    for file in ["conf", "db", REDO_FILE] {
+        fs::copy(dir.path().join(file), copy.path().join(file)).expect("copied");
+    }
+    let killed = SledStore::open(copy.path(), Guards::ON).expect("opens");
+    assert_eq!(killed.in_file.load(Ordering::Acquire), large.len() as u64 + 1);
+}
