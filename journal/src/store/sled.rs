@@ -39,8 +39,6 @@ const CACHE_BYTES: u64 = 16 << 20;
 const BYTES_PER_TOUCH: usize = 4 << 10;
 /// How many more accesses are made for a single block, for which sled may have read a whole leaf: as many as for scanning it.
 const TOUCHES_PER_READ: usize = 32;
-/// So many more blocks in sled's file as are looked for together.
-const LEARNT_TOGETHER: u64 = 256;
 /// The file of the latest small commits, beside sled's.
 pub(crate) const REDO_FILE: &str = "redo";
 /// Most bytes that sled is given before it is made durable: with what is in the redo log well below a segment.
@@ -71,7 +69,8 @@ struct Writing {
     /// Bytes that sled was given since it was made durable.
     unsynced: usize,
     checkpoint: Option<Checkpoint>,
-    /// Something went wrong: what the redo log holds may be all there is of it.
+    /// Something went wrong: what the redo log holds may be all there is of it. No commit is taken any more, and nothing is
+    /// synced.
     has_failed: bool,
 }
 
@@ -185,6 +184,19 @@ impl SledStore {
         Ok(())
     }
 
+    /// A block out of sled's tree.
+    fn get(&self, key: BlockKey) -> Result<Option<sled::IVec>, Error> {
+        let get = || {
+            let found = self.db().get(key.to_bytes())?;
+            if self.outgrows_cache() {
+                self.touch(key, TOUCHES_PER_READ)?;
+            }
+            Ok(found)
+        };
+        let found: sled::Result<Option<sled::IVec>> = contained(get).map_err(|panic| damaged(&panic))?;
+        Ok(found.map_err(|error| damaged(&error.to_string()))?.filter(|bytes| !bytes.is_empty()))
+    }
+
     /// Whether there is more than the cache may hold. Before that nothing has to be forgotten.
     fn outgrows_cache(&self) -> bool {
         self.stored.load(Ordering::Relaxed) > CACHE_BYTES
@@ -274,18 +286,15 @@ impl SledStore {
         Ok(())
     }
 
-    /// Looks for the blocks that came into sled's file since that was done, before one of those from `key` on is read, if
-    /// there are many.
+    /// Looks for the blocks that came into sled's file or were moved there since that was done, before one of those from `key`
+    /// on is read, if there are many.
     fn learn_extents(&self, key: BlockKey) {
-        let (known, last) = (self.extents.known_to(), BlockKey::new(self.in_file.load(Ordering::Acquire)));
-        let is_begin = known < BlockKey::FIRST;
-        if key > last || last <= known || (!is_begin && last < known.plus(LEARNT_TOGETHER)) {
+        let last = BlockKey::new(self.in_file.load(Ordering::Acquire));
+        if key > last || !self.extents.is_due(last) {
             return;
         }
         // Whatever goes wrong, sled is asked then.
-        if let Ok(Ok(Some(bytes))) = contained(|| self.db().get(last.to_bytes()))
-            && let Err(error) = self.extents.learn(last, &bytes)
-        {
+        if let Err(error) = self.extents.learn(last, |key| self.get(key).ok().flatten()) {
             tracing::debug!(%error, "sled's file could not be looked through");
         }
     }
@@ -322,6 +331,11 @@ impl SledStore {
                 return Err(damaged("a key that is not one of a block follows"));
             };
             if bytes.is_empty() {
+                continue;
+            }
+            if key > next && self.get(next)?.is_some() {
+                // It came into the tree after sled's iterator had looked at the leaf.
+                items = self.db().range(next.to_bytes()..);
                 continue;
             }
             (next, looked_again) = (key.plus(1), false);
@@ -394,6 +408,10 @@ impl Store for SledStore {
     fn commit(&self, blocks: Vec<Keyed>) -> Result<(), Error> {
         let len: usize = blocks.iter().map(|(_, bytes)| bytes.len()).sum();
         self.write(|writing| {
+            if writing.has_failed {
+                let problem = "an earlier write failed, and nobody knows what is in its file";
+                return Err(Error::io("writing to sled", std::io::Error::other(problem)));
+            }
             if !self.guards.fdatasync || len > COMMIT_LEN_MAX {
                 self.insert(blocks, writing)?;
                 self.checkpoint(writing)?;
@@ -427,16 +445,7 @@ impl Store for SledStore {
             visit(&bytes);
             return Ok(true);
         }
-        let get = || {
-            let found = self.db().get(key.to_bytes())?;
-            if self.outgrows_cache() {
-                self.touch(key, TOUCHES_PER_READ)?;
-            }
-            Ok(found)
-        };
-        let found: sled::Result<Option<sled::IVec>> = contained(get).map_err(|panic| damaged(&panic))?;
-        let found = found.map_err(|error| damaged(&error.to_string()))?.filter(|bytes| !bytes.is_empty());
-        Ok(found.map(|bytes| visit(&bytes)).is_some())
+        Ok(self.get(key)?.map(|bytes| visit(&bytes)).is_some())
     }
 
     fn scan(&self, from: BlockKey, visit: &mut dyn FnMut(BlockKey, &[u8]) -> ControlFlow<()>) -> Result<(), Error> {
@@ -500,7 +509,9 @@ impl Store for SledStore {
                 .and_then(|side| side.apply_batch(batch))
                 .map_err(|error| write_failed(&error))?;
             writing.unsynced += len;
-            if writing.unsynced > UNSYNCED_MAX { self.checkpoint(writing) } else { Ok(()) }
+            // After a failure nothing is synced any more: that could seem to go well.
+            let is_due = writing.unsynced > UNSYNCED_MAX && !writing.has_failed;
+            if is_due { self.checkpoint(writing) } else { Ok(()) }
         })
     }
 
