@@ -13,7 +13,6 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::ops::ControlFlow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,6 +20,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::extents::Extents;
+use super::guarded::{contained, write_failed};
 use super::halves::Covers;
 use super::redo::{COMMIT_LEN_MAX, Keyed, RedoLog};
 use super::tree::{Feeder, Latest, Tree};
@@ -553,19 +553,6 @@ impl Drop for SledStore {
             tracing::warn!(panic, "sled panicked while closing; everything acknowledged was synced before");
         }
     }
-}
-
-/// Runs `work` and turns a panic into its message. sled's state is not used again after a panic, hence the assertion.
-pub(super) fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
-        let message = panic.downcast_ref::<String>().map(String::as_str);
-        let message = message.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
-        format!("sled panicked: {}", message.lines().next().unwrap_or_default())
-    })
-}
-
-pub(super) fn write_failed(error: &sled::Error) -> Error {
-    Error::io("writing to sled", std::io::Error::other(error.to_string()))
 }
 
 fn damaged(problem: &str) -> Error {

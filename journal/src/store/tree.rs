@@ -6,9 +6,9 @@
 use std::sync::{Arc, PoisonError, RwLock, mpsc};
 use std::thread::JoinHandle;
 
+use super::guarded::{contained, write_failed};
 use super::halves::Commit;
 use super::redo::Keyed;
-use super::sled::{contained, write_failed};
 use crate::error::Error;
 use crate::format::BlockKey;
 
