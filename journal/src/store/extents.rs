@@ -5,36 +5,41 @@
 //! in the file is read with one `pread`.
 //!
 //! It is a shortcut, on which nothing hangs. sled says what the last block is; the ones before are known by the hash chain,
-//! back from that one. Each read checks that the very block is there and whole, for sled may have moved it and used the
-//! space again. Where something does not fit, a block is not known here, and sled is asked.
+//! back from that one. Where the chain leads to none, or to several, sled is asked again. Each read checks that the very
+//! block is there and whole, for sled may have moved it and used the space again. Where something does not fit, a block is
+//! not known here, and sled gives it.
 
 use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::sync::{PoisonError, RwLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError, RwLock};
 
+use crate::chain::Hash;
 use crate::format::{BLOCK_LEN_MAX, BLOCK_MAGIC, BlockKey, HEADER_LEN, Header, SLED_SEGMENT_LEN, is_sound};
 use crate::position::Position;
 
 /// How much is read at a time for a scan.
 const WINDOW_LEN: usize = 256 << 10;
-/// How much is looked at for the next header: what sled puts between two values, and more and more when it is not there.
-const GAP_LEN_MIN: usize = 256;
-const GAP_LEN_MAX: usize = 64 << 10;
+/// How much is looked at for the next headers: a page of the file, and more and more when there is none.
+const PIECE_LEN_MIN: usize = 4 << 10;
+const PIECE_LEN_MAX: usize = 64 << 10;
+/// So many more blocks in the file as are looked for together.
+const LEARNT_TOGETHER: u64 = 256;
+/// After one vain read for so many places, and [`LEARNT_TOGETHER`] more, the whole file is looked through again. To read a
+/// block through sled takes many times as long as to look for a few.
+const PLACES_PER_MISS: u64 = 4;
 
 /// Places of blocks in a file.
 pub(crate) struct Extents {
     file: File,
-    known: RwLock<Known>,
-}
-
-#[derive(Default)]
-struct Known {
     /// By the number of the block: that of the first one is at 0.
-    places: Vec<Place>,
-    /// Up to here the file was looked through.
-    end: u64,
+    places: RwLock<Vec<Place>>,
+    /// Up to here the file was looked through. Whoever does that, or forgets blocks, has the lock.
+    end: Mutex<u64>,
+    /// Reads of blocks that were not where they should be: sled moves them to use their space again.
+    misses: AtomicU64,
 }
 
 /// Where a block lies, and the checksum of its header, by which it is known again.
@@ -54,51 +59,141 @@ impl Place {
     }
 }
 
+/// A block in the file, in few bytes: there may be millions.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    /// The position after its last record.
+    next: Position,
+    records: u32,
+    part: u16,
+    parts: u16,
+    /// The first bytes of the chain's hashes before and after it. Who can make something that fits these could as well copy
+    /// the others.
+    hash_before: [u8; 8],
+    hash_after: [u8; 8],
+    place: Place,
+}
+
+impl Found {
+    /// The block whose header is at the beginning of `bytes`, which are at `offset`, if there is one.
+    fn at(offset: u64, bytes: &[u8]) -> Option<Self> {
+        let head = bytes.first_chunk::<HEADER_LEN>()?;
+        let header = Header::read(head)?;
+        let len = HEADER_LEN.checked_add(header.body_len as usize).filter(|&len| len <= BLOCK_LEN_MAX)?;
+        // sled writes no value over the end of a segment.
+        if offset % SLED_SEGMENT_LEN as u64 + len as u64 > SLED_SEGMENT_LEN as u64 {
+            return None;
+        }
+        let beginning = |hash: Hash| hash.0.first_chunk().copied().unwrap_or_default();
+        let checksum = head.last_chunk().copied().unwrap_or_default();
+        Some(Found {
+            next: header.next_position(),
+            records: header.records,
+            part: header.part,
+            parts: header.parts,
+            hash_before: beginning(header.hash_before),
+            hash_after: beginning(header.hash_after),
+            place: Place { offset, len: len as u32, checksum },
+        })
+    }
+
+    /// Whether two have the same header.
+    fn is_like(&self, other: &Found) -> bool {
+        let anywhere = |found: &Found| (found.place.len, found.place.checksum, found.next, found.part);
+        anywhere(self) == anywhere(other)
+    }
+
+    /// Whether the other one comes before it by the hash chain.
+    fn is_behind(&self, other: &Found) -> bool {
+        if self.part > 0 {
+            let of_record = |found: &Found| (found.next, found.parts, found.hash_before, found.hash_after);
+            other.part == self.part - 1 && of_record(other) == of_record(self)
+        } else {
+            u32::from(other.part) + 1 == u32::from(other.parts) && other.hash_after == self.hash_before
+        }
+    }
+
+    /// The position after the last record of the one before.
+    fn position_behind(&self) -> Position {
+        if self.part > 0 { self.next } else { Position::new(self.next.get().saturating_sub(self.records.into())) }
+    }
+}
+
 impl Extents {
     /// Of a file in which nothing was looked for yet.
     pub(crate) fn new(file: File) -> Self {
-        Extents { file, known: RwLock::default() }
+        Extents { file, places: RwLock::default(), end: Mutex::default(), misses: AtomicU64::new(0) }
     }
 
     /// Up to which block places were looked for.
     pub(crate) fn known_to(&self) -> BlockKey {
-        BlockKey::new(self.known.read().unwrap_or_else(PoisonError::into_inner).places.len() as u64)
+        BlockKey::new(self.places.read().unwrap_or_else(PoisonError::into_inner).len() as u64)
     }
 
-    /// Looks through what is new in the file for `anchor`, which sled has and says is `bytes`, and for the blocks before it.
-    pub(crate) fn learn(&self, anchor: BlockKey, bytes: &[u8]) -> io::Result<()> {
-        let known = &mut *self.known.write().unwrap_or_else(PoisonError::into_inner);
-        let end = self.file.metadata()?.len();
-        let missing = (anchor.get() as usize).saturating_sub(known.places.len());
-        if missing == 0 {
+    /// Whether it is time to learn where blocks are, of which `last` is the last one that is in the file.
+    pub(crate) fn is_due(&self, last: BlockKey) -> bool {
+        let known = self.known_to();
+        let is_new = last > known && (known < BlockKey::FIRST || last >= known.plus(LEARNT_TOGETHER));
+        is_new || self.has_moved(known.get())
+    }
+
+    /// Whether too much of what was known is not true any more.
+    fn has_moved(&self, known: u64) -> bool {
+        self.misses.load(Ordering::Relaxed) > known / PLACES_PER_MISS + LEARNT_TOGETHER
+    }
+
+    /// Looks through what is new in the file for `anchor`, which is in it, and for the blocks before it, unless that is being
+    /// done; or through all of it, when much has moved. `bytes_of` are those of a block as sled has it.
+    ///
+    /// # Errors
+    /// When the file cannot be read. Nothing is found then, and what is there is not looked through again.
+    pub(crate) fn learn<B: AsRef<[u8]>>(
+        &self,
+        anchor: BlockKey,
+        bytes_of: impl Fn(BlockKey) -> Option<B>,
+    ) -> io::Result<()> {
+        let Ok(mut begin) = self.end.try_lock() else { return Ok(()) };
+        let mut first = self.known_to().get();
+        if self.has_moved(first) {
+            (*begin, first) = (0, 0);
+            self.misses.store(0, Ordering::Relaxed);
+        }
+        if anchor.get() <= first {
             return Ok(());
         }
-        let mut found = find(&self.file, known.end..end)?;
-        found.sort_by_key(|(header, _)| (header.next_position(), header.part));
-        let first = known.places.len();
-        known.places.resize(first + missing, Place::UNKNOWN);
-        let mut at = bytes.get(..HEADER_LEN).and_then(Header::read);
-        for place in known.places[first..].iter_mut().rev() {
-            let Some(header) = &at else { break };
-            *place = self.place_of(header, &found)?;
-            at = before(header, &found).cloned();
-        }
+        let end = self.file.metadata()?.len();
+        let found = find(&self.file, *begin..end);
         // What is left of the last segment is still to be written.
-        known.end = end - end % SLED_SEGMENT_LEN as u64;
-        Ok(())
+        *begin = end - end % SLED_SEGMENT_LEN as u64;
+        let mut places = vec![Place::UNKNOWN; (anchor.get() - first) as usize];
+        if let Ok(found) = &found {
+            let mut behind: Option<Found> = None;
+            for (place, number) in places.iter_mut().rev().zip((first + 1..=anchor.get()).rev()) {
+                let by_chain = behind.and_then(|behind| before(&behind, found));
+                let by_sled = || Found::at(0, bytes_of(BlockKey::new(number))?.as_ref());
+                let Some(block) = by_chain.or_else(by_sled) else { break };
+                *place = self.place_of(&block, found);
+                behind = Some(block);
+            }
+        }
+        let mut known = self.places.write().unwrap_or_else(PoisonError::into_inner);
+        if found.is_ok() {
+            known.truncate(first as usize);
+            known.append(&mut places);
+        } else {
+            let len = known.len().max(anchor.get() as usize);
+            known.resize(len, Place::UNKNOWN);
+        }
+        found.map(drop)
     }
 
     /// The place of a block, unless there are several that differ.
-    fn place_of(&self, header: &Header, found: &[(Header, Place)]) -> io::Result<Place> {
-        let same = ending_at(header.next_position(), found).iter().filter(|(other, _)| other == header);
-        let mut places = same.map(|(_, place)| *place);
-        let Some(place) = places.next() else { return Ok(Place::UNKNOWN) };
-        for other in places {
-            if self.bytes_at(place)? != self.bytes_at(other)? {
-                return Ok(Place::UNKNOWN);
-            }
-        }
-        Ok(place)
+    fn place_of(&self, block: &Found, found: &[Found]) -> Place {
+        let mut same =
+            ending_at(block.next, found).iter().filter(|other| other.is_like(block)).map(|other| other.place);
+        let Some(place) = same.next() else { return Place::UNKNOWN };
+        let is_copy = |other: Place| matches!((self.bytes_at(place), self.bytes_at(other)), (Ok(a), Ok(b)) if a == b);
+        if same.all(is_copy) { place } else { Place::UNKNOWN }
     }
 
     fn bytes_at(&self, place: Place) -> io::Result<Vec<u8>> {
@@ -109,32 +204,43 @@ impl Extents {
 
     /// Forgets the blocks from `key` on.
     pub(crate) fn forget_from(&self, key: BlockKey) {
-        let known = &mut *self.known.write().unwrap_or_else(PoisonError::into_inner);
-        known.places.truncate(key.get().saturating_sub(1) as usize);
+        let _end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut places = self.places.write().unwrap_or_else(PoisonError::into_inner);
+        places.truncate(key.get().saturating_sub(1) as usize);
     }
 
+    fn looked_up(&self, key: BlockKey) -> Option<Place> {
+        let places = self.places.read().unwrap_or_else(PoisonError::into_inner);
+        places.get(usize::try_from(key.get().checked_sub(1)?).ok()?).copied()
+    }
+
+    /// Where to read a block, unless it was not found, which counts as read in vain.
     fn place(&self, key: BlockKey) -> Option<Place> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let place = known.places.get(usize::try_from(key.get().checked_sub(1)?).ok()?).copied();
-        place.filter(|place| *place != Place::UNKNOWN)
+        let place = self.looked_up(key)?;
+        self.noted(Some(place).filter(|place| *place != Place::UNKNOWN))
+    }
+
+    /// Counts it when a block is not where it should be.
+    fn noted<T>(&self, read: Option<T>) -> Option<T> {
+        self.misses.fetch_add(read.is_none().into(), Ordering::Relaxed);
+        read
     }
 
     /// Whether a block's place is known.
     pub(crate) fn knows(&self, key: BlockKey) -> bool {
-        self.place(key).is_some()
+        self.looked_up(key).is_some_and(|place| place != Place::UNKNOWN)
     }
 
     /// The block, if its place is known and it is there still.
     pub(crate) fn read(&self, key: BlockKey) -> Option<Vec<u8>> {
         let place = self.place(key)?;
-        self.bytes_at(place).ok().filter(|bytes| place.is_of(bytes))
+        self.noted(self.bytes_at(place).ok().filter(|bytes| place.is_of(bytes)))
     }
 
     /// Points at something else, as when sled has moved the block.
     #[cfg(test)]
     pub(crate) fn misplace(&self, key: BlockKey) {
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        known.places[key.get() as usize - 1].offset += 1;
+        self.places.write().expect("nobody panicked")[key.get() as usize - 1].offset += 1;
     }
 
     /// For reading blocks in order.
@@ -165,65 +271,62 @@ impl Window<'_> {
             self.offset = place.offset;
         }
         let start = usize::try_from(place.offset - self.offset).ok()?;
-        self.bytes.get(start..start + len).filter(|bytes| place.is_of(bytes))
+        self.extents.noted(self.bytes.get(start..start + len).filter(|bytes| place.is_of(bytes)))
     }
 }
 
-/// The block that comes before another one by the hash chain.
-fn before<'a>(header: &Header, found: &'a [(Header, Place)]) -> Option<&'a Header> {
-    let (position, part) =
-        if header.part > 0 { (header.next_position(), Some(header.part - 1)) } else { (header.position, None) };
-    let of_it = |other: &Header| match part {
-        Some(part) => {
-            (other.part, other.parts) == (part, header.parts)
-                && (other.hash_before, other.hash_after) == (header.hash_before, header.hash_after)
-        }
-        None => other.part + 1 == other.parts && other.hash_after == header.hash_before,
-    };
-    ending_at(position, found).iter().map(|(other, _)| other).find(|other| of_it(other))
+/// The block that comes before another one by the hash chain, if all that do are alike.
+fn before(block: &Found, found: &[Found]) -> Option<Found> {
+    let mut all = ending_at(block.position_behind(), found).iter().filter(|other| block.is_behind(other));
+    let first = all.next()?;
+    all.all(|other| other.is_like(first)).then_some(*first)
 }
 
 /// Those that end before a position.
-fn ending_at(position: Position, found: &[(Header, Place)]) -> &[(Header, Place)] {
-    let begin = found.partition_point(|(header, _)| header.next_position() < position);
-    let len = found[begin..].partition_point(|(header, _)| header.next_position() == position);
+fn ending_at(position: Position, found: &[Found]) -> &[Found] {
+    let begin = found.partition_point(|block| block.next < position);
+    let len = found[begin..].partition_point(|block| block.next == position);
     &found[begin..begin + len]
 }
 
-/// The blocks in a part of the file, by their headers alone: what lies inside a block is none.
-fn find(file: &File, range: Range<u64>) -> io::Result<Vec<(Header, Place)>> {
+/// The blocks in a part of the file, by their headers alone and sorted by where they end: what lies inside a block is none.
+fn find(file: &File, range: Range<u64>) -> io::Result<Vec<Found>> {
     let mut found = Vec::new();
-    let mut gap = vec![0; GAP_LEN_MAX];
-    let (mut at, mut gap_len) = (range.start, GAP_LEN_MIN);
-    while at + (HEADER_LEN as u64) < range.end {
-        let read = read_up_to(file, &mut gap[..gap_len], at)?;
-        let Some(start) = gap[..read].windows(BLOCK_MAGIC.len()).position(|bytes| bytes == BLOCK_MAGIC) else {
-            // The magic number may begin at the end of what was looked at.
-            at += (read - (BLOCK_MAGIC.len() - 1)) as u64;
-            gap_len = (gap_len * 2).min(GAP_LEN_MAX);
-            continue;
-        };
-        at += start as u64;
-        gap_len = GAP_LEN_MIN;
-        if start + HEADER_LEN > read {
-            // The next time it is at the beginning of what is looked at.
-            continue;
+    let mut piece = vec![0; PIECE_LEN_MAX];
+    let (mut at, mut len) = (range.start, PIECE_LEN_MIN);
+    while at < range.end {
+        let read = read_up_to(file, &mut piece[..len], at)?;
+        if read < HEADER_LEN {
+            // It ends here: sled may have made it shorter.
+            break;
         }
-        let head = &gap[start..start + HEADER_LEN];
-        let header = Header::read(head).filter(|header| {
-            let len = HEADER_LEN + header.body_len as usize;
-            len <= BLOCK_LEN_MAX && at % SLED_SEGMENT_LEN as u64 + len as u64 <= SLED_SEGMENT_LEN as u64
-        });
-        let Some(header) = header else {
-            at += 1;
-            continue;
-        };
-        let mut place = Place { offset: at, len: HEADER_LEN as u32 + header.body_len, checksum: [0; 4] };
-        place.checksum.copy_from_slice(&head[HEADER_LEN - 4..]);
-        at += u64::from(place.len);
-        found.push((header, place));
+        let before = found.len();
+        at += find_in(&piece[..read], at, &mut found);
+        len = if found.len() > before { PIECE_LEN_MIN } else { (len * 2).min(PIECE_LEN_MAX) };
     }
+    found.sort_unstable_by_key(|block: &Found| (block.next, block.part, block.place.offset));
     Ok(found)
+}
+
+/// The blocks that begin in a piece of the file, and how far it was looked through: beyond its end when the last one is.
+/// That is some way at least, if a header has room in it.
+fn find_in(piece: &[u8], offset: u64, found: &mut Vec<Found>) -> u64 {
+    let mut at = 0;
+    while let Some(rest) = piece.get(at..) {
+        let Some(start) = rest.windows(BLOCK_MAGIC.len()).position(|bytes| bytes == BLOCK_MAGIC) else {
+            // The magic number may begin in the last bytes.
+            at = at.max(piece.len() + 1 - BLOCK_MAGIC.len());
+            break;
+        };
+        at += start;
+        if piece.len() - at < HEADER_LEN {
+            break;
+        }
+        let block = Found::at(offset + at as u64, &piece[at..]);
+        at += block.map_or(1, |block| block.place.len as usize);
+        found.extend(block);
+    }
+    at as u64
 }
 
 fn read_up_to(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {

@@ -3,6 +3,7 @@
 //! Everything that makes a journal of it (positions, the chain, groups, streams) is done above, once for all stores.
 
 mod extents;
+mod guarded;
 mod halves;
 mod memory;
 pub(crate) mod redo;

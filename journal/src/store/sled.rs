@@ -13,7 +13,6 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::ops::ControlFlow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,6 +20,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::extents::Extents;
+use super::guarded::{contained, write_failed};
 use super::halves::Covers;
 use super::redo::{COMMIT_LEN_MAX, Keyed, RedoLog};
 use super::tree::{Feeder, Latest, Tree};
@@ -39,8 +39,6 @@ const CACHE_BYTES: u64 = 16 << 20;
 const BYTES_PER_TOUCH: usize = 4 << 10;
 /// How many more accesses are made for a single block, for which sled may have read a whole leaf: as many as for scanning it.
 const TOUCHES_PER_READ: usize = 32;
-/// So many more blocks in sled's file as are looked for together.
-const LEARNT_TOGETHER: u64 = 256;
 /// The file of the latest small commits, beside sled's.
 pub(crate) const REDO_FILE: &str = "redo";
 /// Most bytes that sled is given before it is made durable: with what is in the redo log well below a segment.
@@ -71,7 +69,8 @@ struct Writing {
     /// Bytes that sled was given since it was made durable.
     unsynced: usize,
     checkpoint: Option<Checkpoint>,
-    /// Something went wrong: what the redo log holds may be all there is of it.
+    /// Something went wrong: what the redo log holds may be all there is of it. No commit is taken any more, and nothing is
+    /// synced.
     has_failed: bool,
 }
 
@@ -185,6 +184,19 @@ impl SledStore {
         Ok(())
     }
 
+    /// A block out of sled's tree.
+    fn get(&self, key: BlockKey) -> Result<Option<sled::IVec>, Error> {
+        let get = || {
+            let found = self.db().get(key.to_bytes())?;
+            if self.outgrows_cache() {
+                self.touch(key, TOUCHES_PER_READ)?;
+            }
+            Ok(found)
+        };
+        let found: sled::Result<Option<sled::IVec>> = contained(get).map_err(|panic| damaged(&panic))?;
+        Ok(found.map_err(|error| damaged(&error.to_string()))?.filter(|bytes| !bytes.is_empty()))
+    }
+
     /// Whether there is more than the cache may hold. Before that nothing has to be forgotten.
     fn outgrows_cache(&self) -> bool {
         self.stored.load(Ordering::Relaxed) > CACHE_BYTES
@@ -236,6 +248,15 @@ impl SledStore {
         Ok(())
     }
 
+    /// Asks a second time whether what was synced into new space is there. A file system that goes away while it notes that
+    /// the space is used now (ext4 does so after the data is written) may call the first sync done, but not another one.
+    fn confirm(&self) -> Result<(), Error> {
+        if !self.guards.fdatasync {
+            return Ok(());
+        }
+        self.log.sync_data().map_err(|error| Error::io("syncing the journal", error))
+    }
+
     /// Goes on in the other half of the redo log, once sled is durable with what is in there, and begins to make it so with
     /// what is in this one.
     fn turn_redo_log(&self, writing: &mut Writing) -> Result<(), Error> {
@@ -265,18 +286,15 @@ impl SledStore {
         Ok(())
     }
 
-    /// Looks for the blocks that came into sled's file since that was done, before one of those from `key` on is read, if
-    /// there are many.
+    /// Looks for the blocks that came into sled's file or were moved there since that was done, before one of those from `key`
+    /// on is read, if there are many.
     fn learn_extents(&self, key: BlockKey) {
-        let (known, last) = (self.extents.known_to(), BlockKey::new(self.in_file.load(Ordering::Acquire)));
-        let is_begin = known < BlockKey::FIRST;
-        if key > last || last <= known || (!is_begin && last < known.plus(LEARNT_TOGETHER)) {
+        let last = BlockKey::new(self.in_file.load(Ordering::Acquire));
+        if key > last || !self.extents.is_due(last) {
             return;
         }
         // Whatever goes wrong, sled is asked then.
-        if let Ok(Ok(Some(bytes))) = contained(|| self.db().get(last.to_bytes()))
-            && let Err(error) = self.extents.learn(last, &bytes)
-        {
+        if let Err(error) = self.extents.learn(last, |key| self.get(key).ok().flatten()) {
             tracing::debug!(%error, "sled's file could not be looked through");
         }
     }
@@ -313,6 +331,11 @@ impl SledStore {
                 return Err(damaged("a key that is not one of a block follows"));
             };
             if bytes.is_empty() {
+                continue;
+            }
+            if key > next && self.get(next)?.is_some() {
+                // It came into the tree after sled's iterator had looked at the leaf.
+                items = self.db().range(next.to_bytes()..);
                 continue;
             }
             (next, looked_again) = (key.plus(1), false);
@@ -385,9 +408,14 @@ impl Store for SledStore {
     fn commit(&self, blocks: Vec<Keyed>) -> Result<(), Error> {
         let len: usize = blocks.iter().map(|(_, bytes)| bytes.len()).sum();
         self.write(|writing| {
+            if writing.has_failed {
+                let problem = "an earlier write failed, and nobody knows what is in its file";
+                return Err(Error::io("writing to sled", std::io::Error::other(problem)));
+            }
             if !self.guards.fdatasync || len > COMMIT_LEN_MAX {
                 self.insert(blocks, writing)?;
-                return self.checkpoint(writing);
+                self.checkpoint(writing)?;
+                return self.confirm();
             }
             let append = |writing: &mut Writing| {
                 writing.redo.append(&blocks).map_err(|error| Error::io("writing the redo log", error))
@@ -417,16 +445,7 @@ impl Store for SledStore {
             visit(&bytes);
             return Ok(true);
         }
-        let get = || {
-            let found = self.db().get(key.to_bytes())?;
-            if self.outgrows_cache() {
-                self.touch(key, TOUCHES_PER_READ)?;
-            }
-            Ok(found)
-        };
-        let found: sled::Result<Option<sled::IVec>> = contained(get).map_err(|panic| damaged(&panic))?;
-        let found = found.map_err(|error| damaged(&error.to_string()))?.filter(|bytes| !bytes.is_empty());
-        Ok(found.map(|bytes| visit(&bytes)).is_some())
+        Ok(self.get(key)?.map(|bytes| visit(&bytes)).is_some())
     }
 
     fn scan(&self, from: BlockKey, visit: &mut dyn FnMut(BlockKey, &[u8]) -> ControlFlow<()>) -> Result<(), Error> {
@@ -490,7 +509,9 @@ impl Store for SledStore {
                 .and_then(|side| side.apply_batch(batch))
                 .map_err(|error| write_failed(&error))?;
             writing.unsynced += len;
-            if writing.unsynced > UNSYNCED_MAX { self.checkpoint(writing) } else { Ok(()) }
+            // After a failure nothing is synced any more: that could seem to go well.
+            let is_due = writing.unsynced > UNSYNCED_MAX && !writing.has_failed;
+            if is_due { self.checkpoint(writing) } else { Ok(()) }
         })
     }
 
@@ -532,19 +553,6 @@ impl Drop for SledStore {
             tracing::warn!(panic, "sled panicked while closing; everything acknowledged was synced before");
         }
     }
-}
-
-/// Runs `work` and turns a panic into its message. sled's state is not used again after a panic, hence the assertion.
-pub(super) fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
-        let message = panic.downcast_ref::<String>().map(String::as_str);
-        let message = message.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
-        format!("sled panicked: {}", message.lines().next().unwrap_or_default())
-    })
-}
-
-pub(super) fn write_failed(error: &sled::Error) -> Error {
-    Error::io("writing to sled", std::io::Error::other(error.to_string()))
 }
 
 fn damaged(problem: &str) -> Error {

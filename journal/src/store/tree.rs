@@ -6,9 +6,9 @@
 use std::sync::{Arc, PoisonError, RwLock, mpsc};
 use std::thread::JoinHandle;
 
+use super::guarded::{contained, write_failed};
 use super::halves::Commit;
 use super::redo::Keyed;
-use super::sled::{contained, write_failed};
 use crate::error::Error;
 use crate::format::BlockKey;
 
@@ -48,7 +48,7 @@ impl Tree {
     pub(super) fn insert(&mut self, key: BlockKey, bytes: &[u8]) -> Result<(), Error> {
         self.make_keys(key.plus(KEYS_AHEAD_MIN))?;
         self.db.insert(key.to_bytes(), bytes).map_err(|error| write_failed(&error))?;
-        self.last_block = key;
+        self.last_block = self.last_block.max(key);
         Ok(())
     }
 
@@ -128,9 +128,8 @@ impl Feeder {
     pub(super) fn gather(&mut self) -> Result<(&mut Tree, Commit), Error> {
         let commit = std::mem::take(&mut self.under_way);
         if self.tree.is_none() {
-            let lost = || Error::io("writing to sled", std::io::Error::other("the thread that does it is gone"));
-            let thread = self.thread.as_ref().ok_or_else(lost)?;
-            let (tree, fed) = thread.done.recv().map_err(|_| lost())?;
+            let thread = self.thread.as_ref().ok_or_else(thread_is_gone)?;
+            let (tree, fed) = thread.done.recv().map_err(|_| thread_is_gone())?;
             self.tree = Some(tree);
             fed?;
             self.latest.set(None);
@@ -142,25 +141,28 @@ impl Feeder {
     /// was gathered.
     pub(super) fn feed(&mut self, commit: Commit, blocks: Vec<Keyed>) -> Result<bool, Error> {
         let len: usize = blocks.iter().map(|(_, bytes)| bytes.len()).sum();
-        let mut tree = self.tree.take().expect("the one before was gathered");
         if len < FED_LEN_MIN {
-            let tree = self.tree.insert(tree);
+            let tree = self.tree.as_mut().expect("the one before was gathered");
             return blocks.iter().try_for_each(|(key, bytes)| tree.insert(*key, bytes)).map(|()| true);
         }
-        let blocks = Arc::new(blocks);
-        self.latest.set(Some(Arc::clone(&blocks)));
-        self.under_way = commit;
         let thread = match &self.thread {
             Some(thread) => thread,
             None => self.thread.insert(Thread::start()?),
         };
-        if let Err(mpsc::SendError((unsent, _))) = thread.jobs.send((tree, blocks)) {
-            tree = unsent;
+        let blocks = Arc::new(blocks);
+        self.latest.set(Some(Arc::clone(&blocks)));
+        let tree = self.tree.take().expect("the one before was gathered");
+        if let Err(mpsc::SendError((tree, _))) = thread.jobs.send((tree, blocks)) {
             self.tree = Some(tree);
-            return Err(Error::io("writing to sled", std::io::Error::other("the thread that does it is gone")));
+            return Err(thread_is_gone());
         }
+        self.under_way = commit;
         Ok(false)
     }
+}
+
+fn thread_is_gone() -> Error {
+    Error::io("writing to sled", std::io::Error::other("the thread that does it is gone"))
 }
 
 impl Thread {

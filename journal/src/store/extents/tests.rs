@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
@@ -76,7 +77,13 @@ impl OnDisk {
 
     fn learn(&self, blocks: &Blocks) {
         let (anchor, bytes) = blocks.last().expect("there is one");
-        self.extents.learn(*anchor, bytes).expect("readable");
+        self.extents.learn(*anchor, |key| (key == *anchor).then_some(bytes)).expect("readable");
+    }
+
+    /// As [`OnDisk::learn`], with a sled that has all blocks.
+    fn learn_with_sled(&self, blocks: &Blocks) {
+        let bytes_of = |key: BlockKey| blocks.get(key.get() as usize - 1).map(|(_, bytes)| bytes);
+        self.extents.learn(blocks.last().expect("there is one").0, bytes_of).expect("readable");
     }
 
     /// Which of the blocks are read, all of them rightly, and in order as well as one by one.
@@ -168,6 +175,62 @@ fn a_block_that_is_not_there_is_not_known_and_those_before_it_are_not_either() {
     assert_eq!(on_disk.known(&blocks), [1, 2, 3], "the last one is known by what sled says");
 }
 
+#[test]
+fn where_the_chain_leads_nowhere_sled_is_asked_and_it_goes_on() {
+    let blocks = history(&[&[8_000], &[9_000], &[7_000], &[RANDOM + 40_000], &[10]], 0);
+    assert_eq!(blocks.len(), 7);
+    for (missing, known) in [(0, &[2, 3, 7][..]), (1, &[1, 3, 7]), (4, &[1, 2, 3, 7]), (6, &[1, 2, 3])] {
+        let mut there = pieces(&blocks);
+        there.remove(missing);
+        let on_disk = OnDisk::holding(&there);
+        on_disk.learn_with_sled(&blocks);
+        assert_eq!(on_disk.known(&blocks), known, "without number {}", missing + 1);
+    }
+}
+
+/// The block with other fields in its header, the checksum of which fits.
+fn forged(block: &[u8], change: impl Fn(&mut [u8])) -> Vec<u8> {
+    let mut forged = block.to_vec();
+    change(&mut forged[..HEADER_LEN - 4]);
+    let checksum = crc32fast::hash(&forged[..HEADER_LEN - 4]);
+    forged[HEADER_LEN - 4..HEADER_LEN].copy_from_slice(&checksum.to_le_bytes());
+    forged
+}
+
+/// What is stored in a snapshot somebody may have chosen.
+#[test]
+fn a_block_that_fits_into_the_chain_and_is_none_of_it_is_never_taken_for_one() {
+    let blocks = history(&[&[8_000], &[9_000], &[7_000]], 0);
+    let other = history(&[&[8_000], &[RANDOM + 300], &[7_000]], 0);
+    let in_its_place = forged(&other[1].1, |header| header[36..100].copy_from_slice(&blocks[1].1[36..100]));
+    let of_another_group = forged(&blocks[1].1, |header| header[32] = 2);
+    let from_nowhere = forged(&blocks[1].1, |header| header[36..68].fill(7));
+    for forged in [in_its_place, of_another_group, from_nowhere] {
+        for at in 0..=3 {
+            let mut there = pieces(&blocks);
+            there.insert(at, &forged);
+            let on_disk = OnDisk::holding(&there);
+            on_disk.learn(&blocks);
+            assert_eq!(on_disk.known(&blocks), [3], "nobody says which one it is");
+            let on_disk = OnDisk::holding(&there);
+            on_disk.learn_with_sled(&blocks);
+            assert_eq!(on_disk.known(&blocks), [1, 2, 3], "sled says it");
+        }
+    }
+}
+
+/// A header that claims the bytes behind it takes the block there out of sight.
+#[test]
+fn a_header_that_claims_a_block_hides_that_one_only() {
+    let blocks = history(&[&[8_000], &[9_000], &[7_000]], 0);
+    let len = blocks[1].1.len() as u32;
+    let claiming = forged(&blocks[0].1[..HEADER_LEN], |header| header[24..28].copy_from_slice(&len.to_le_bytes()));
+    let hidden = [claiming, blocks[1].1.clone()].concat();
+    let on_disk = OnDisk::holding(&[&blocks[0].1, &hidden, &blocks[2].1]);
+    on_disk.learn_with_sled(&blocks);
+    assert_eq!(on_disk.known(&blocks), [1, 3]);
+}
+
 /// Somebody could put a block with another body and the same header somewhere into the file.
 #[test]
 fn of_two_blocks_with_one_header_and_two_bodies_neither_is_known() {
@@ -198,4 +261,111 @@ fn what_is_written_over_is_not_known_any_more_byte_by_byte() {
     }
     file.set_len(place.offset + 10).expect("cut");
     assert_eq!(on_disk.known(&blocks), [1]);
+}
+
+#[test]
+fn a_file_that_is_shorter_than_it_was_is_looked_through_to_its_end() {
+    let blocks = history(&[&[8_000], &[9_000]], 0);
+    for len in 0..5 {
+        let on_disk = OnDisk::holding(&pieces(&blocks));
+        let end = on_disk.file.as_file().metadata().expect("there").len();
+        let claimed = 0..end + 100_000;
+        assert_eq!(find(on_disk.file.as_file(), claimed.clone()).expect("readable").len(), 2);
+        on_disk.file.as_file().set_len(len).expect("cut");
+        assert_eq!(find(on_disk.file.as_file(), claimed).expect("readable").len(), 0);
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_not_looked_through_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    // A directory can be opened, and has a length, but not read.
+    let extents = Extents::new(File::open(dir.path()).expect("opened"));
+    let blocks = history(&[&[10], &[10]], 0);
+    extents.learn(BlockKey::new(2), |_| Some(&blocks[1].1)).expect_err("it is no file");
+    assert_eq!(extents.known_to(), BlockKey::new(2));
+    assert!(extents.read(BlockKey::new(1)).is_none());
+}
+
+#[test]
+fn when_many_blocks_were_moved_the_whole_file_is_looked_through_again() {
+    let blocks = history(&[&[8_000], &[9_000], &[7_000]], 0);
+    let last = BlockKey::new(3);
+    let mut on_disk = OnDisk::holding(&pieces(&blocks));
+    assert!(on_disk.extents.is_due(last));
+    on_disk.learn(&blocks);
+    assert!(!on_disk.extents.is_due(last), "it is done");
+    let end = on_disk.file.as_file().metadata().expect("there").len();
+    on_disk.file.as_file().write_all_at(&vec![0; end as usize], 0).expect("written over");
+    on_disk.add(&pieces(&blocks));
+    assert_eq!(on_disk.known(&blocks), []);
+    assert!(!on_disk.extents.is_due(last), "a few vain reads are borne");
+    let mut rounds = 0;
+    while !on_disk.extents.is_due(last) {
+        assert_eq!(on_disk.known(&blocks), []);
+        rounds += 1;
+    }
+    assert!((20..100).contains(&rounds), "{rounds}");
+    on_disk.learn(&blocks);
+    assert_eq!(on_disk.known(&blocks), [1, 2, 3]);
+    assert!(!on_disk.extents.is_due(last));
+}
+
+/// Pieces of a file that somebody made up to take us in.
+fn hostile() -> impl Strategy<Value = Vec<u8>> {
+    let block = history(&[&[600]], 0).remove(0).1;
+    let header = (any::<[u8; 12]>(), 0..20_000_u32, any::<bool>()).prop_map(move |(numbers, len, has_body)| {
+        let bytes = forged(&block, |header| {
+            header[16..24].copy_from_slice(&numbers[..8]);
+            header[24..28].copy_from_slice(&len.to_le_bytes());
+            header[8..12].copy_from_slice(&numbers[8..]);
+        });
+        if has_body { bytes } else { bytes[..HEADER_LEN].to_vec() }
+    });
+    prop_oneof![
+        (1..3_000_usize).prop_map(|count| BLOCK_MAGIC.repeat(count)),
+        (0..70_000_usize).prop_map(|len| vec![b'I'; len]),
+        proptest::collection::vec(any::<u8>(), 0..200),
+        header,
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn whatever_a_file_holds_the_same_blocks_are_found_however_it_is_read(
+        pieces in proptest::collection::vec(hostile(), 0..12)
+    ) {
+        let bytes = pieces.concat();
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(&bytes).expect("written");
+        let mut found = find(&file, 0..bytes.len() as u64).expect("readable");
+        // Wherever a chain leads, it ends.
+        for block in &found {
+            prop_assert!(before(block, &found).is_none_or(|other| block.is_behind(&other)));
+        }
+        found.sort_by_key(|block| block.place.offset);
+        let mut expected = Vec::new();
+        let mut at = 0;
+        while at < bytes.len() {
+            let block = Found::at(at as u64, &bytes[at..]);
+            at += block.map_or(1, |block| block.place.len as usize);
+            expected.extend(block.map(|block| block.place));
+        }
+        prop_assert_eq!(found.iter().map(|block| block.place).collect::<Vec<_>>(), expected);
+    }
+}
+
+#[test]
+fn a_block_is_found_wherever_what_is_looked_at_at_a_time_ends() {
+    let block = history(&[&[10]], 0).remove(0).1;
+    for piece_len in [PIECE_LEN_MIN, 3 * PIECE_LEN_MIN] {
+        for before in piece_len - HEADER_LEN - 10..piece_len + 10 {
+            let mut file = tempfile::tempfile().expect("a file");
+            file.write_all(&[vec![0; before], block.clone()].concat()).expect("written");
+            let found = find(&file, 0..(before + block.len()) as u64).expect("readable");
+            assert_eq!(found.iter().map(|block| block.place.offset).collect::<Vec<_>>(), [before as u64]);
+        }
+    }
 }

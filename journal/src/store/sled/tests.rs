@@ -79,3 +79,64 @@ fn the_file_is_looked_through_again_when_many_blocks_were_added() {
     let from_file = blocks.iter().filter(|(key, _)| store.extents.knows(*key)).count();
     assert!(from_file > 500, "{from_file} of {}", blocks.len());
 }
+
+/// sled's iterators see a leaf as it was when they came to it, and the next one as it is.
+#[test]
+fn a_scan_gives_no_block_without_the_ones_before_while_they_come_into_the_tree() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = SledStore::open(dir.path(), Guards::ON).expect("opens");
+    let mut committed = 0;
+    let mut commit = || {
+        committed += 1;
+        store.commit(vec![(BlockKey::new(committed), vec![7; 100])]).expect("written");
+    };
+    commit();
+    for scan in [SledStore::scan, SledStore::scan_strictly] {
+        let mut next = BlockKey::FIRST;
+        let scanned = scan(&store, next, &mut |key, _| {
+            assert_eq!(key, next);
+            next = next.plus(1);
+            (0..40).for_each(|_| commit());
+            if key.get() < 20 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        scanned.expect("readable");
+        assert_eq!(next.get(), 21);
+    }
+}
+
+/// The kernel may report a write that failed once and then call the same pages clean.
+#[test]
+fn after_a_checkpoint_that_failed_no_commit_is_taken_whoever_met_the_failure() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = SledStore::open(dir.path(), Guards::ON).expect("opens");
+    store.commit(vec![(BlockKey::FIRST, vec![7; 100])]).expect("written");
+    let failing = || Err(Error::io("syncing the journal", std::io::Error::other("the disk said so")));
+    let checkpoint = Checkpoint {
+        covers: store.writing().redo.halves.checkpoint(),
+        last: BlockKey::FIRST,
+        thread: std::thread::spawn(failing),
+    };
+    store.writing().checkpoint = Some(checkpoint);
+    let large = vec![SideChange::Put(vec![1], vec![1; UNSYNCED_MAX + 1])];
+    store.change_side(large).expect_err("it meets the failure");
+    store.commit(vec![(BlockKey::new(2), vec![7; 100])]).expect_err("what is in sled's file nobody knows");
+    drop(store);
+    let store = SledStore::open(dir.path(), Guards::ON).expect("opens");
+    assert!(store.read(BlockKey::FIRST, &mut |_| {}).expect("readable"), "the redo log had it");
+}
+
+/// A copy of the files is what a kill leaves.
+#[test]
+fn the_last_block_is_the_last_one_though_the_redo_log_has_only_older_ones() {
+    let (dir, copy) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    let store = SledStore::open(dir.path(), Guards::ON).expect("opens");
+    store.commit(vec![(BlockKey::FIRST, vec![7; 100])]).expect("written");
+    let large = (2..=COMMIT_LEN_MAX as u64 / 16_000 + 3).map(|number| (BlockKey::new(number), vec![7; 16_000]));
+    let large: Vec<Keyed> = large.collect();
+    store.commit(large.clone()).expect("written past the redo log");
+    for file in ["conf", "db", REDO_FILE] {
+        fs::copy(dir.path().join(file), copy.path().join(file)).expect("copied");
+    }
+    let killed = SledStore::open(copy.path(), Guards::ON).expect("opens");
+    assert_eq!(killed.in_file.load(Ordering::Acquire), large.len() as u64 + 1);
+}
