@@ -3,9 +3,9 @@
 use ionveil_actors::alerts::{
     Alert, AlertStatus, CheckReport, IncidentStatus, SlaViolation, Suppression, Wanted, WhatIf,
 };
-use ionveil_actors::domain::{OrgId, Timestamp};
+use ionveil_actors::domain::{Channel, OrgId, Timestamp};
 use ionveil_actors::escalation::EscalationPolicy;
-use ionveil_actors::notification::{GetNotifications, Notification};
+use ionveil_actors::notification::{GetNotifications, Notification, Pacing};
 use ionveil_actors::rules::{AlertRule, AlertSeverity};
 use pollster::block_on;
 use uuid::Uuid;
@@ -205,5 +205,21 @@ impl NotificationOutbox {
 
     pub fn resend(&self, notification_id: Uuid) -> Result<Notification, Error> {
         block_on(self.0.resend(notification_id))
+    }
+
+    pub fn is_set_up(&self, channel: Channel) -> bool {
+        self.0.is_set_up(channel)
+    }
+
+    pub fn set_pacing(&self, org: &OrgId, pacing: Pacing) -> Result<Pacing, Error> {
+        block_on(self.0.set_pacing(org, pacing))
+    }
+
+    pub fn get_pacing(&self, org: &OrgId) -> Result<Option<Pacing>, Error> {
+        block_on(self.0.get_pacing(org))
+    }
+
+    pub fn companions(&self, org: &OrgId, alert_id: Uuid, channel: Channel) -> Result<Vec<Uuid>, Error> {
+        block_on(self.0.companions(org, alert_id, channel))
     }
 }

@@ -303,14 +303,25 @@ impl Recipients {
         Ok(Recipients { to: to.to_vec(), assign: assign.to_vec() })
     }
 
-    /// Whom the message itself names, else whom the configuration names for its org and level.
-    pub(super) fn of<'a>(&'a self, message: &'a Message) -> &'a [String] {
+    /// Whom the message itself names, else whom the configuration names for its org and levels.
+    pub(super) fn of(&self, message: &Message) -> Vec<String> {
         if !message.recipients.is_empty() {
-            return &message.recipients;
+            return message.recipients.clone();
         }
+        let levels = if message.levels.is_empty() { &[message.level][..] } else { &message.levels };
+        let mut all: Vec<String> = Vec::new();
+        for name in levels.iter().flat_map(|level| self.of_level(message, *level)) {
+            if !all.contains(name) {
+                all.push(name.clone());
+            }
+        }
+        all
+    }
+
+    fn of_level(&self, message: &Message, level: u8) -> &[String] {
         let matches = |entry: &&Assignment| {
             entry.org.as_deref().is_none_or(|org| org == message.org_id.as_str())
-                && entry.level.is_none_or(|level| level == message.level)
+                && entry.level.is_none_or(|of| of == level)
         };
         let specific = |entry: &&Assignment| (entry.org.is_some(), entry.level.is_some());
         // Of two that say as much the later one, as with keys that are given twice.

@@ -29,7 +29,6 @@ use super::message::{Delivery, Message, Transport};
 use super::place::Fault;
 use super::secret::Environment;
 use super::template::{Escape, Extra, Part, TemplateText, Templates};
-use super::told::Told;
 
 /// Longest subject, in characters.
 const SUBJECT_CHARS_MAX: usize = 200;
@@ -43,7 +42,6 @@ pub(super) struct Email {
     from: Mailbox,
     hello_name: ClientId,
     recipients: Recipients,
-    told: Told,
     times: Times,
 }
 
@@ -147,7 +145,6 @@ impl Email {
             from,
             hello_name: ClientId::Domain(hello_name),
             recipients,
-            told: Told::default(),
             times,
         })
     }
@@ -176,7 +173,7 @@ impl Email {
         Ok(mime.multipart(MultiPart::alternative_plain_html(texts.plain, texts.html))?.formatted())
     }
 
-    async fn deliver(&self, message: &Message, mail: &[u8], pending: &[&Mailbox]) -> Result<Outcome, Failure> {
+    async fn deliver(&self, message: &Message, mail: &[u8], pending: &[(usize, &Mailbox)]) -> Result<Outcome, Failure> {
         let mut session = self.connect().await?;
         let answer = self.times.answer;
         if let Some(credentials) = &self.credentials {
@@ -190,7 +187,7 @@ impl Email {
             return Err(Failure::Unfit("the server takes ASCII only"));
         }
         let is_ascii = |address: &Address| AsRef::<str>::as_ref(address).is_ascii();
-        if !is_ascii(&self.from.email) || !pending.iter().all(|mailbox| is_ascii(&mailbox.email)) {
+        if !is_ascii(&self.from.email) || !pending.iter().all(|(_, mailbox)| is_ascii(&mailbox.email)) {
             if !session.server_info().supports_feature(Extension::SmtpUtfEight) {
                 return Err(Failure::Unfit("the server takes ASCII addresses only"));
             }
@@ -201,10 +198,10 @@ impl Email {
 
         let mut outcome = Outcome::default();
         let mut accepted = Vec::new();
-        for mailbox in pending {
+        for (place, mailbox) in pending {
             let rcpt = Rcpt::new(mailbox.email.clone(), Vec::new());
             match within(answer, "naming a recipient", session.command(rcpt)).await {
-                Ok(_) => accepted.push(mailbox),
+                Ok(_) => accepted.push(*place),
                 // One mailbox that is full, or gone, keeps nobody else from being told.
                 Err(failure) => match failure.code() {
                     Some(code) if failure.is_permanent() => outcome.refused = Some(code),
@@ -216,10 +213,8 @@ impl Email {
         if !accepted.is_empty() {
             within(answer, "announcing the mail", session.command(Data)).await?;
             within(self.times.send + answer, "sending the mail", session.message(mail)).await?;
-            for mailbox in &accepted {
-                self.told.add(message.notification_id, mailbox.email.as_ref());
-            }
             outcome.told = accepted.len();
+            accepted.into_iter().for_each(|place| message.told.add(place));
         }
         // The mail is theirs, whatever becomes of the farewell.
         let _ = within(answer, "saying goodbye", session.quit()).await;
@@ -267,8 +262,10 @@ impl Transport for Email {
                 if recipients.is_empty() { "nobody is named as recipient" } else { "no recipient is an address" };
             return Delivery::refused(reason);
         }
-        let has = |mailbox: &Mailbox| self.told.has(message.notification_id, mailbox.email.as_ref());
-        let (told_before, pending): (Vec<&Mailbox>, Vec<&Mailbox>) = all.iter().partition(|mailbox| has(mailbox));
+        message.told.begin(message.notification_id, &recipients);
+        let pending: Vec<(usize, &Mailbox)> =
+            all.iter().enumerate().filter(|(place, _)| !message.told.has(*place)).collect();
+        let told_before = all.len() - pending.len();
         let mut unfit = parsed.len() - all.len();
         let outcome = if pending.is_empty() {
             Outcome::default()
@@ -293,8 +290,8 @@ impl Transport for Email {
         if let Some(failure) = outcome.later {
             return failure.delivery();
         }
-        self.told.forget(message.notification_id);
-        let told = outcome.told + told_before.len();
+        message.told.forget();
+        let told = outcome.told + told_before;
         unfit += pending.len() - outcome.told;
         match outcome.refused {
             Some(code) if told == 0 => Delivery::refused(format!("the server answered {code} to every recipient")),
@@ -311,7 +308,7 @@ impl Transport for Email {
     }
 
     fn preview(&self, message: &Message) -> String {
-        self.content.preview(message, self.recipients.of(message))
+        self.content.preview(message, &self.recipients.of(message))
     }
 }
 

@@ -18,7 +18,6 @@ use super::secret::{Environment, Revealed};
 use super::signature::Signer;
 use super::sms;
 use super::template::{Escape, Extra, Part, TemplateText, Templates};
-use super::told::Told;
 
 /// Headers that the channel writes itself.
 const OWN_HEADERS: [&str; 9] = [
@@ -41,7 +40,6 @@ pub(super) struct Gateway {
     headers: HeaderMap,
     signer: Option<Signer>,
     recipients: Recipients,
-    told: Told,
     total: Duration,
 }
 
@@ -176,7 +174,6 @@ impl Gateway {
             headers: headers(config, &field, environment)?,
             signer,
             recipients: Recipients::new(&config.to, &config.assign, &field, check)?,
-            told: Told::default(),
             total: times.total,
         })
     }
@@ -222,9 +219,10 @@ impl Gateway {
             return Delivery::refused("nobody is named as recipient");
         }
         let started = Instant::now();
+        message.told.begin(message.notification_id, &recipients);
         let (mut told, mut retry, mut refused) = (0, None, None);
-        for recipient in recipients {
-            if self.told.has(message.notification_id, recipient) {
+        for (place, recipient) in recipients.iter().enumerate() {
+            if message.told.has(place) {
                 told += 1;
                 continue;
             }
@@ -232,9 +230,9 @@ impl Gateway {
                 retry.get_or_insert_with(|| Delivery::retry("timed out before everybody was told"));
                 break;
             }
-            match self.request(message, recipients, Some(recipient)) {
+            match self.request(message, &recipients, Some(recipient)) {
                 Delivery::Delivered => {
-                    self.told.add(message.notification_id, recipient);
+                    message.told.add(place);
                     told += 1;
                 }
                 // The gateway has enough for now, whoever is next.
@@ -249,7 +247,7 @@ impl Gateway {
         if let Some(retry) = retry {
             return retry;
         }
-        self.told.forget(message.notification_id);
+        message.told.forget();
         match refused {
             Some(refusal) if told == 0 => refusal,
             Some(_) => {
@@ -268,12 +266,12 @@ impl Transport for Gateway {
     fn send(&self, message: &Message) -> Delivery {
         match self.content.channel {
             Channel::Sms => self.send_to_each(message),
-            _ => self.request(message, self.recipients.of(message), None),
+            _ => self.request(message, &self.recipients.of(message), None),
         }
     }
 
     fn preview(&self, message: &Message) -> String {
-        self.content.preview(message, self.recipients.of(message))
+        self.content.preview(message, &self.recipients.of(message))
     }
 }
 

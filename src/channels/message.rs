@@ -9,6 +9,8 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::told::Told;
+
 /// What a message is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -58,16 +60,24 @@ pub struct Message {
     pub org_id: OrgId,
     /// Which alert.
     pub alert_id: Uuid,
-    /// The level that is told, 1 to 4.
+    /// The level that it is for, 1 to 4.
     pub level: u8,
+    /// The levels whose people are told: that one; of an end all that were told of the alert.
+    pub levels: Vec<u8>,
     /// How often the chain of levels has been started, from 1.
     pub cycle: u32,
     /// The alert as JSON, as it is at the moment of sending.
     pub alert: Value,
-    /// Further alerts that this one message stands for, when a storm of them was grouped. The outbox does not group yet.
+    /// Further alerts that this one message tells of, when several were grouped.
     pub others: Vec<Value>,
+    /// The keys of the messages that it stands for beside its own, in the order of `others`: by them a receiver knows one of
+    /// these alerts again, should it come alone.
+    pub other_keys: Vec<String>,
     /// Who is told: addresses, numbers or names, as the channel understands them. Empty: whom the configuration names.
     pub recipients: Vec<String>,
+    /// Who of several has it already. A transport that tells each apart asks it, and notes in it whom it has told.
+    #[serde(skip)]
+    pub told: Told,
 }
 
 impl Message {
@@ -92,10 +102,13 @@ impl Message {
             org_id: alert["org_id"].as_str().unwrap_or_default().parse()?,
             alert_id,
             level,
+            levels: vec![level],
             cycle: 1,
             alert,
             others: Vec::new(),
+            other_keys: Vec::new(),
             recipients: Vec::new(),
+            told: Told::default(),
         })
     }
 }

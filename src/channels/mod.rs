@@ -10,7 +10,7 @@
 //! | `callback.rs` `log.rs` `email.rs` `slack.rs` `pagerduty.rs` | the channel of that name |
 //! | `bounded.rs` | how much of a mail server is read |
 //! | `gateway.rs` | `webhook`, `sms`, `push`, `radio`; `sms.rs` cuts texts, `signature.rs` signs |
-//! | `told.rs` | who has it already, of several recipients |
+//! | `told.rs` | who has it already, of several recipients, also after a restart |
 //! | `http.rs` `address.rs` | one request, its limits, what its answer means, where it may go |
 //! | `template.rs` | the words, checked at load, escaped for where they go |
 //! | `config.rs` `secret.rs` `place.rs` | what can be set, secrets, and where in the file something is wrong |
@@ -47,7 +47,6 @@ mod sms;
 mod template;
 #[cfg(test)]
 mod testing;
-#[cfg(feature = "channels")]
 mod told;
 
 use std::collections::BTreeMap;
@@ -69,6 +68,7 @@ pub use place::BadConfig;
 pub use secret::{Secret, Setting};
 #[cfg(feature = "channels")]
 pub use template::TemplateText;
+pub use told::Told;
 
 /// The channels that are set up, by name.
 #[derive(Clone)]

@@ -359,10 +359,52 @@ fn samples(kind: MessageKind) -> [Message; 2] {
         org_id: "sffd".parse().expect("an id"),
         alert_id: uuid::Uuid::from_u128(2),
         level: 1,
+        levels: vec![1],
         cycle: 1,
         alert: alert.clone(),
+        other_keys: others.iter().map(|_| "other".to_owned()).collect(),
         others,
         recipients: Vec::new(),
+        told: super::Told::default(),
     };
     [message(&alert, vec![lean.clone()]), message(&lean, Vec::new())]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use ionveil_actors::rules::{AlertRule, AlertSeverity, Condition};
+    use pollster::block_on;
+
+    use super::*;
+    use crate::{Config, IncidentCheck, IonVeil};
+
+    #[test]
+    fn templates_may_name_what_a_real_alert_has_and_nothing_else() {
+        let ionveil = IonVeil::open(Config::in_memory().without_background()).expect("opens");
+        let monitor = ionveil.sla_monitor_service();
+        let rule = AlertRule::new("breach", "Breach", Condition::SlaBreach, AlertSeverity::Critical);
+        block_on(monitor.add_rule(rule)).expect("a good rule");
+        let check = IncidentCheck {
+            incident_id: "i".into(),
+            org_id: "org".parse().expect("an id"),
+            priority: 1,
+            dispatch_time: "2026-01-31T08:00:00Z".parse().expect("an instant"),
+            arrival_time: None,
+            closed_time: None,
+            current_time: Some("2026-01-31T08:06:00Z".parse().expect("an instant")),
+        };
+        let alerts = block_on(monitor.check_incident(check)).expect("checked").alerts;
+        let fields = |alert: &serde_json::Value| -> BTreeSet<String> {
+            alert.as_object().expect("an object").keys().cloned().collect()
+        };
+        let known: BTreeSet<String> = ALERT_FIELDS.iter().map(|field| (*field).to_owned()).collect();
+        assert_eq!(fields(&json!(alerts[0])), known);
+        for kind in MessageKind::ALL {
+            for sample in samples(kind) {
+                assert_eq!(fields(&sample.alert), known, "what templates are checked with");
+            }
+        }
+    }
 }

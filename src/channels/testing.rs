@@ -4,7 +4,7 @@ use ionveil_actors::domain::OrgId;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Message, MessageKind};
+use super::{Message, MessageKind, Told};
 
 /// A raised alert about a late ambulance, at level 1.
 pub(crate) fn message() -> Message {
@@ -16,6 +16,7 @@ pub(crate) fn message() -> Message {
         org_id,
         alert_id: Uuid::from_u128(0x0198_c0de_0000_5000_8000_0000_0000_0001),
         level: 1,
+        levels: vec![1],
         cycle: 1,
         alert: json!({
             "alert_id": "0198c0de-0000-5000-8000-000000000001", "rule_id": "sla-breach", "rule_version": 3,
@@ -26,6 +27,8 @@ pub(crate) fn message() -> Message {
             "escalation_history": [], "occurrences": 1, "history": [], "metadata": { "priority": 1 },
         }),
         others: Vec::new(),
+        other_keys: Vec::new(),
         recipients: Vec::new(),
+        told: Told::default(),
     }
 }

@@ -1,78 +1,108 @@
 //! Who has a message already, when one goes to several people and some of them could not be reached.
 //!
-//! Kept in memory: after a restart those who had it are told again, with the same key.
+//! A transport notes it while it sends; the outbox journals it, and brings it along with the next try, also after a restart.
+//! Nobody is named: recipients are known by their places in the list, and the list by a digest.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use uuid::Uuid;
+use ionveil_actors::notification::Reached;
 
-/// Most notifications that are remembered; beyond it the oldest is forgotten.
-const NOTIFICATIONS_MAX: usize = 1024;
-
-#[derive(Debug, Default)]
-pub(super) struct Told {
-    known: Mutex<Known>,
-}
-
-#[derive(Default)]
-struct Known {
-    recipients: HashMap<Uuid, HashSet<String>>,
-    oldest_first: VecDeque<Uuid>,
-}
-
-/// Nobody's address.
-impl std::fmt::Debug for Known {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Known").field("notifications", &self.recipients.len()).finish_non_exhaustive()
-    }
-}
+/// Those of a message's recipients who have it. Clones are the same.
+#[derive(Clone, Default)]
+pub struct Told(Arc<Mutex<Reached>>);
 
 impl Told {
-    pub(super) fn has(&self, notification: Uuid, recipient: &str) -> bool {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.recipients.get(&notification).is_some_and(|recipients| recipients.contains(recipient))
+    pub(crate) fn new(reached: Option<Reached>) -> Self {
+        Told(Arc::new(Mutex::new(reached.unwrap_or_default())))
     }
 
-    pub(super) fn add(&self, notification: Uuid, recipient: &str) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if !known.recipients.contains_key(&notification) {
-            if known.oldest_first.len() == NOTIFICATIONS_MAX
-                && let Some(oldest) = known.oldest_first.pop_front()
-            {
-                known.recipients.remove(&oldest);
-            }
-            known.oldest_first.push_back(notification);
-        }
-        known.recipients.entry(notification).or_default().insert(recipient.to_owned());
+    /// Who has it, if anybody.
+    pub(crate) fn reached(&self) -> Option<Reached> {
+        Some(self.lock().clone()).filter(|reached| !reached.places.is_empty())
     }
 
-    /// Nobody is left to be told.
-    pub(super) fn forget(&self, notification: Uuid) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.recipients.remove(&notification).is_some() {
-            known.oldest_first.retain(|other| *other != notification);
-        }
+    fn lock(&self) -> MutexGuard<'_, Reached> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl PartialEq for Told {
+    fn eq(&self, other: &Self) -> bool {
+        self.reached() == other.reached()
+    }
+}
 
-    #[test]
-    fn only_so_many_notifications_are_remembered() {
-        let told = Told::default();
-        let id = |number: usize| Uuid::from_u128(number as u128);
-        for number in 0..=NOTIFICATIONS_MAX {
-            told.add(id(number), "amy");
-            told.add(id(number), "bob");
+impl fmt::Debug for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Told").field("recipients", &self.lock().places.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "channels")]
+mod noting {
+    use ionveil_actors::notification::Reached;
+    use sha2::{Digest, Sha256};
+    use uuid::Uuid;
+
+    use super::Told;
+
+    impl Told {
+        /// A try for these recipients begins. What is known of another list, because the set-up was changed, is forgotten.
+        pub(in super::super) fn begin(&self, notification: Uuid, recipients: &[String]) {
+            let mut hash = Sha256::new();
+            // The message's id, so that the same people have another digest in each.
+            hash.update(notification.as_bytes());
+            for recipient in recipients {
+                hash.update((recipient.len() as u64).to_be_bytes());
+                hash.update(recipient.as_bytes());
+            }
+            let digest = hash.finalize().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+            let mut reached = self.lock();
+            if reached.digest != digest {
+                *reached = Reached { digest, places: [].into() };
+            }
         }
-        assert!(!told.has(id(0), "amy"), "the oldest is forgotten");
-        assert!(told.has(id(1), "amy") && told.has(id(NOTIFICATIONS_MAX), "bob") && !told.has(id(1), "eve"));
-        told.forget(id(1));
-        assert!(!told.has(id(1), "amy"));
-        told.add(id(0), "amy");
-        assert!(told.has(id(2), "amy"), "there was room again");
+
+        pub(in super::super) fn has(&self, place: usize) -> bool {
+            u16::try_from(place).is_ok_and(|place| self.lock().places.contains(&place))
+        }
+
+        /// Nobody is left to be told.
+        pub(in super::super) fn forget(&self) {
+            self.lock().places.clear();
+        }
+
+        pub(in super::super) fn add(&self, place: usize) {
+            // Of a list that is longer than that the rest is told again.
+            if let Ok(place) = u16::try_from(place) {
+                self.lock().places.insert(place);
+            }
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn it_is_kept_for_the_same_message_and_the_same_people_and_for_no_others() {
+            let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+            let (id, ab) = (Uuid::from_u128(1), names(&["amy", "bob"]));
+            let told = Told::default();
+            told.begin(id, &ab);
+            assert_eq!(told.reached(), None);
+            told.add(1);
+            let after_a_restart = Told::new(told.reached());
+            after_a_restart.begin(id, &ab);
+            assert_eq!((after_a_restart.has(0), after_a_restart.has(1)), (false, true));
+            after_a_restart.forget();
+            assert_eq!(after_a_restart.reached(), None);
+            for (id, names) in [(Uuid::from_u128(2), ab), (id, names(&["bob", "amy"])), (id, names(&["amyb", "ob"]))] {
+                let other = Told::new(told.reached());
+                other.begin(id, &names);
+                assert_eq!(other.reached(), None, "{names:?}");
+            }
+        }
     }
 }

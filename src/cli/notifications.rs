@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use ionveil::Invalid;
 use ionveil::channels::{Channels, Message, MessageKind};
 use ionveil::domain::{Channel, OrgId};
-use ionveil::notification::{GetNotifications, Notification};
+use ionveil::notification::{GetNotifications, Grouping, Notification, Pacing, QuietHours};
 use pollster::block_on;
 use serde::Serialize;
 use serde_json::json;
@@ -16,6 +16,7 @@ use super::acting::id;
 use super::failure::Failure;
 use super::output::{Output, table};
 use super::place::Place;
+use super::positioned::Document;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -32,7 +33,7 @@ pub(super) enum Command {
         #[arg(long)]
         dead: bool,
     },
-    /// Show what would be told of an alert on a channel, as it stands.
+    /// Show what would be told of an alert on a channel, as it stands, with what is told in the same message.
     #[command(
         after_help = "Example:\n  ionveil notifications preview --alert 0b9d9b0e-55b1-5e0c-a9f0-9a86d2a5a0d7 --channel sms"
     )]
@@ -47,12 +48,35 @@ pub(super) enum Command {
         #[arg(long, value_name = "F")]
         config: Option<PathBuf>,
     },
-    /// Put a message that was given up back into the outbox.
-    #[command(after_help = "Example:\n  ionveil notifications resend 0b9d9b0e-55b1-5e0c-a9f0-9a86d2a5a0d7")]
+    /// Try a message that was given up again: once now, if its channel is set up, and further ones in a system that runs by
+    /// itself.
+    #[command(
+        after_help = "Example:\n  ionveil notifications resend 0b9d9b0e-55b1-5e0c-a9f0-9a86d2a5a0d7 --config channels.toml"
+    )]
     Resend {
         /// Its id.
         #[arg(value_name = "ID")]
         id: String,
+        /// A file with a table [channels], which sets channels up; without it there is only log.
+        #[arg(long, value_name = "F")]
+        config: Option<PathBuf>,
+    },
+    /// Say when an org's messages go out: several as one, not in quiet hours, not more than a receiver takes.
+    #[command(after_help = "Example:\n  ionveil notifications configure --org sffd examples/notification-pacing.toml")]
+    Configure {
+        /// Whose.
+        #[arg(long)]
+        org: String,
+        /// The file, JSON or TOML (*.toml).
+        #[arg(value_name = "F")]
+        file: PathBuf,
+    },
+    /// Show when an org's messages go out.
+    #[command(after_help = "Example:\n  ionveil notifications settings --org sffd")]
+    Settings {
+        /// Whose.
+        #[arg(long)]
+        org: String,
     },
 }
 
@@ -62,6 +86,8 @@ struct Preview {
     channel: Channel,
     kind: MessageKind,
     level: u8,
+    /// Alerts that are told in the same message.
+    others: Vec<Uuid>,
     preview: String,
 }
 
@@ -90,19 +116,72 @@ pub(super) fn run(command: &Command, place: &Place, output: &mut Output) -> Resu
             let channel: Channel = channel.parse()?;
             let channels = set_up(config.as_deref())?;
             let alert_id = id("alert", alert)?;
-            let alert = block_on(place.open_to_ask()?.sla_monitor_service().get_alert(alert_id))?;
-            let message = Message::of_alert(json!(alert))?;
+            let ionveil = place.open_to_ask()?;
+            let monitor = ionveil.sla_monitor_service();
+            let alert = block_on(monitor.get_alert(alert_id))?;
+            let others = block_on(ionveil.notification_outbox().companions(&alert.org_id, alert_id, channel))?;
+            let mut message = Message::of_alert(json!(alert))?;
+            for other in &others {
+                message.others.push(json!(block_on(monitor.get_alert(*other))?));
+                message.other_keys.push(format!("{other}/preview"));
+            }
             let (kind, level) = (message.kind, message.level);
-            let preview = Preview { alert_id, channel, kind, level, preview: channels.preview(channel, &message) };
+            let preview = channels.preview(channel, &message);
+            let preview = Preview { alert_id, channel, kind, level, others, preview };
             output.document(&preview, |preview| preview.preview.clone())?;
         }
-        Command::Resend { id: text } => {
+        Command::Resend { id: text, config } => {
+            let channels = set_up(config.as_deref())?;
             let id = id("notification", text)?;
-            let notification = block_on(place.open_existing_or_none()?.notification_outbox().resend(id))?;
+            let outbox = place.open_to_tell(channels)?.notification_outbox();
+            let notification = block_on(outbox.resend(id))?;
+            if !outbox.is_set_up(notification.channel) {
+                let channel = notification.channel;
+                eprintln!("note: channel {channel} is not set up here (--config F); the message waits in the outbox");
+            }
             output.document(&notification, |one| notifications_table(std::slice::from_ref(one)))?;
+        }
+        Command::Configure { org, file } => {
+            let org: OrgId = org.parse()?;
+            let document = Document::read(file)?;
+            let pacing =
+                Pacing::from_json(&document.root.value).map_err(|invalid| document.refuse(&document.root, invalid))?;
+            let pacing = block_on(place.open()?.notification_outbox().set_pacing(&org, pacing))?;
+            output.document(&pacing, pacing_for_people)?;
+        }
+        Command::Settings { org } => {
+            let org: OrgId = org.parse()?;
+            let pacing = block_on(place.open_to_ask()?.notification_outbox().get_pacing(&org))?;
+            output.document(&pacing, |pacing| match pacing {
+                Some(pacing) => pacing_for_people(pacing),
+                None => "each message goes at once, alone".into(),
+            })?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn pacing_for_people(pacing: &Pacing) -> String {
+    fn names<T: serde::Serialize>(all: &[T]) -> String {
+        let names = all.iter().map(|one| json!(one).as_str().map_or_else(|| json!(one).to_string(), str::to_owned));
+        names.collect::<Vec<_>>().join(" ")
+    }
+    let groups = pacing.groups.iter().map(|group| {
+        let Grouping { channels, severities, levels, wait_seconds, interval_seconds, alerts_max } = group;
+        let how = format!("wait {wait_seconds} s, interval {interval_seconds} s, at most {alerts_max} alerts");
+        ["together".to_owned(), names(channels), names(severities), names(levels), how]
+    });
+    let quiet_hours = pacing.quiet_hours.iter().map(|hours| {
+        let QuietHours { channels, severities, levels, days, from, until, digest } = hours;
+        let digest = if *digest { ", then one digest" } else { "" };
+        let how = format!("{from} to {until} {}, from {}{digest}", pacing.time_zone, names(days));
+        ["quiet".to_owned(), names(channels), names(severities), names(levels), how]
+    });
+    let limits = pacing.limits.iter().map(|limit| {
+        let how = format!("{} in {} s", limit.messages, limit.per_seconds);
+        ["at most".to_owned(), names(&limit.channels), String::new(), String::new(), how]
+    });
+    table(["what", "channels", "severities", "levels", "how"], groups.chain(quiet_hours).chain(limits))
 }
 
 /// Messages for people, one a row.
@@ -121,9 +200,23 @@ pub(super) fn notifications_table(notifications: &[Notification]) -> String {
             status.as_str().unwrap_or_default().to_owned(),
             notification.attempts.to_string(),
             notification.delivered_at.unwrap_or(notification.due_at).to_string(),
+            notification.held_by.map_or_else(String::new, |held| json!(held).as_str().unwrap_or_default().to_owned()),
+            notification.sent_with.map_or_else(String::new, |lead| lead.to_string()),
             notification.last_error.clone().unwrap_or_default(),
         ]
     };
-    let headings = ["notification", "kind", "channel", "level", "cycle", "status", "tries", "at", "last error"];
+    let headings = [
+        "notification",
+        "kind",
+        "channel",
+        "level",
+        "cycle",
+        "status",
+        "tries",
+        "at",
+        "held by",
+        "sent with",
+        "last error",
+    ];
     table(headings, notifications.iter().map(row))
 }

@@ -201,11 +201,12 @@ fn who_has_a_mail_does_not_get_it_again() {
     let full = Behaviour { answers: vec![("RCPT TO:<bob", Reply::Line("452 4.2.2 full"))], ..Behaviour::default() };
     let server = Server::start(vec![full.clone(), full, Behaviour::default()]);
     let email = email(&server, THREE);
-    assert_retry(&email.send(&message()), "452");
+    let sent = message();
+    assert_retry(&email.send(&sent), "452");
     assert_eq!(server.taken().to, ["amy@example.org", "cid@example.org"]);
-    assert_retry(&email.send(&message()), "452");
+    assert_retry(&email.send(&sent), "452");
     assert!(server.has_no_mail());
-    assert_eq!(email.send(&message()), Delivery::Delivered);
+    assert_eq!(email.send(&sent), Delivery::Delivered);
     let taken = server.taken();
     assert_eq!(taken.to, ["bob@example.org"]);
     assert_eq!(taken.header("To"), "amy@example.org, bob@example.org, cid@example.org", "as the others have it");
@@ -233,12 +234,16 @@ fn recipients_come_from_the_message_or_from_the_configuration() {
     );
     let told = |level: u8, recipients: &[&str]| {
         let recipients = recipients.iter().map(|name| (*name).to_owned()).collect();
-        assert_eq!(email.send(&Message { level, recipients, ..message() }), Delivery::Delivered);
+        assert_eq!(email.send(&Message { level, levels: vec![level], recipients, ..message() }), Delivery::Delivered);
         server.taken().to
     };
     assert_eq!(told(1, &[]), ["ops@example.org"]);
     assert_eq!(told(3, &[]), ["chief@example.org"]);
     assert_eq!(told(3, &["amy@example.org", "not an address"]), ["amy@example.org"]);
+    // An end goes to the people of every level that was told, each once.
+    let end = Message { kind: MessageKind::Resolved, level: 3, levels: vec![1, 2, 3], ..message() };
+    assert_eq!(email.send(&end), Delivery::Delivered);
+    assert_eq!(server.taken().to, ["ops@example.org", "chief@example.org"]);
     let nobody = Message { recipients: vec!["not an address".to_owned()], ..message() };
     assert_refused(&email.send(&nobody), "no recipient is an address");
 }

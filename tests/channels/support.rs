@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ionveil::channels::{Channels, Delivery, Message, MessageKind, Transport};
+use ionveil::channels::{Channels, Delivery, Message, MessageKind, Told, Transport};
 use ionveil::domain::Channel;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};

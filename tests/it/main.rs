@@ -11,6 +11,7 @@ mod export;
 mod field;
 mod ingest_input;
 mod outbox;
+mod pacing;
 mod policies;
 mod real_data;
 mod restart;

@@ -1,6 +1,7 @@
 //! Messages from the alert to the receiver and back into the outbox: a system that runs by itself, a receiver that speaks
 //! HTTP, and a process that is killed between the steps.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use ionveil::alerts::Alert;
 use ionveil::channels::{Callback, Channels, Delivery, Message};
 use ionveil::domain::{Channel, OrgId, Timestamp};
-use ionveil::notification::{GetNotifications, Notification, NotificationStatus};
+use ionveil::notification::{GetNotifications, Notification, NotificationStatus, Pacing};
 use ionveil::rules::AlertRule;
 use ionveil::runtime::{Clock, ManualClock};
 use ionveil::{Config, IncidentCheck, IonVeil};
@@ -22,20 +23,20 @@ use tempfile::TempDir;
 use crate::support::child;
 
 /// Longest that a test waits for what should take no time.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-fn minute(minutes: i64) -> Timestamp {
+pub(crate) fn minute(minutes: i64) -> Timestamp {
     let noon: Timestamp = "2026-03-01T12:00:00Z".parse().expect("an instant");
     noon.saturating_add_micros(minutes * 60_000_000)
 }
 
-fn org() -> OrgId {
+pub(crate) fn org() -> OrgId {
     "org".parse().expect("an id")
 }
 
 /// Answers each request with the next status, the last one again and again; keeps the bodies. What breaks off half-way, as
 /// of a sender that was killed, is no request.
-fn receiver(statuses: &[&str]) -> (String, Arc<Mutex<Vec<Value>>>) {
+pub(crate) fn receiver(statuses: &[&str]) -> (String, Arc<Mutex<Vec<Value>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}/", listener.local_addr().expect("an address"));
     let bodies: Arc<Mutex<Vec<Value>>> = Arc::default();
@@ -70,20 +71,20 @@ fn receiver(statuses: &[&str]) -> (String, Arc<Mutex<Vec<Value>>>) {
     (url, bodies)
 }
 
-fn webhook(url: &str) -> Channels {
+pub(crate) fn webhook(url: &str) -> Channels {
     let config =
         format!("[channels.webhook]\nurl = \"{url}\"\nallow_plain_http = true\nallow_addresses = [\"127.0.0.0/8\"]\n");
     Channels::parse("test.toml", &config).unwrap_or_else(|bad| panic!("{bad}"))
 }
 
 /// An IonVeil that runs by itself on a clock of the test's, with a rule that tells on `channel`.
-struct Desk {
-    ionveil: IonVeil,
-    clock: Arc<ManualClock>,
+pub(crate) struct Desk {
+    pub(crate) ionveil: IonVeil,
+    pub(crate) clock: Arc<ManualClock>,
 }
 
 impl Desk {
-    fn telling(channel: &str, channels: Channels) -> Self {
+    pub(crate) fn telling(channel: &str, channels: Channels) -> Self {
         let clock = Arc::new(ManualClock::new(minute(0)));
         let shared: Arc<dyn Clock> = Arc::clone(&clock) as _;
         let config = Config::in_memory().with_clock(shared).with_channels(channels);
@@ -92,14 +93,14 @@ impl Desk {
         desk
     }
 
-    fn breach(&self, incident: &str) -> Alert {
+    pub(crate) fn breach(&self, incident: &str) -> Alert {
         let report = block_on(self.ionveil.sla_monitor_service().check_incident(breached(incident))).expect("checked");
         report.alerts.into_iter().next().expect("it is breached")
     }
 
     /// Waits until the messages are as wanted, moving the clock along so that what waits for its next try comes to it.
     #[track_caller]
-    fn until(&self, wanted: impl Fn(&[Notification]) -> bool) -> Vec<Notification> {
+    pub(crate) fn until(&self, wanted: impl Fn(&[Notification]) -> bool) -> Vec<Notification> {
         let begin = Instant::now();
         loop {
             let list = self.ionveil.notification_outbox();
@@ -116,12 +117,12 @@ impl Desk {
     }
 
     #[track_caller]
-    fn until_settled(&self, count: usize) -> Vec<Notification> {
+    pub(crate) fn until_settled(&self, count: usize) -> Vec<Notification> {
         self.until(|all| all.len() == count && all.iter().all(|it| it.status != NotificationStatus::Pending))
     }
 }
 
-fn breach_rule(channel: &str) -> AlertRule {
+pub(crate) fn breach_rule(channel: &str) -> AlertRule {
     let rule = AlertRule::from_json(&json!({
         "rule_id": "breach", "name": "Breach", "condition_type": "sla_breach", "severity": "critical",
         "notification_channels": [channel],
@@ -130,7 +131,7 @@ fn breach_rule(channel: &str) -> AlertRule {
 }
 
 /// An incident of five minutes that has taken six.
-fn breached(incident: &str) -> IncidentCheck {
+pub(crate) fn breached(incident: &str) -> IncidentCheck {
     IncidentCheck {
         incident_id: incident.into(),
         org_id: org(),
@@ -229,6 +230,9 @@ fn teller() {
     let ionveil = IonVeil::open(config).expect("the journal is free");
     let monitor = ionveil.sla_monitor_service();
     block_on(monitor.add_rule(breach_rule("webhook"))).expect("stored");
+    if std::env::var("IONVEIL_TEST_GROUPED").is_ok() {
+        block_on(ionveil.notification_outbox().set_pacing(&org(), grouped())).expect("stored");
+    }
     let first = block_on(monitor.open_incidents(&org())).expect("a list").len();
     for number in first.. {
         eprintln!("checking {number}");
@@ -237,13 +241,31 @@ fn teller() {
     }
 }
 
+/// Together is what waits at the same time.
+fn grouped() -> Pacing {
+    let group = json!({"channels": ["webhook"], "wait_seconds": 0, "interval_seconds": 0});
+    Pacing::from_json(&json!({"groups": [group]})).expect("a good pacing")
+}
+
 #[test]
 fn whatever_was_raised_is_told_at_least_once_under_one_key_over_kills() {
+    over_kills(false);
+}
+
+#[test]
+fn what_is_told_together_is_told_at_least_once_under_one_key_over_kills() {
+    over_kills(true);
+}
+
+fn over_kills(is_grouped: bool) {
     let (url, bodies) = receiver(&["200 OK"]);
     let dir = TempDir::new().expect("a temporary directory");
     for round in 0..4 {
         let mut command = child::command("teller", "outbox::teller");
         command.env("IONVEIL_TEST_DIR", dir.path()).env("IONVEIL_TEST_URL", &url);
+        if is_grouped {
+            command.env("IONVEIL_TEST_GROUPED", "1");
+        }
         command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut running = command.spawn().expect("the program starts");
         let said = BufReader::new(running.stderr.take().expect("a piped stderr")).lines().map_while(Result::ok);
@@ -270,10 +292,18 @@ fn whatever_was_raised_is_told_at_least_once_under_one_key_over_kills() {
     assert!(alerts.len() >= 8, "{} alerts", alerts.len());
     assert_eq!(told.len(), alerts.len(), "one message each");
     let bodies = bodies.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let keys: std::collections::BTreeSet<&str> =
-        bodies.iter().filter_map(|body| body["idempotency_key"].as_str()).collect();
-    let expected: std::collections::BTreeSet<&str> = told.iter().map(|it| it.idempotency_key.as_str()).collect();
-    assert_eq!(keys, expected, "each at least once, and under no second key");
+    // By each key, the keys under which messages told of it.
+    let mut keys: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for body in &bodies {
+        let lead = body["idempotency_key"].as_str().expect("a key");
+        let others = body["other_keys"].as_array().expect("an array").iter().filter_map(Value::as_str);
+        [lead].into_iter().chain(others).for_each(|key| {
+            keys.entry(key).or_default().insert(lead);
+        });
+    }
+    let expected: BTreeSet<&str> = told.iter().map(|it| it.idempotency_key.as_str()).collect();
+    assert_eq!(keys.keys().copied().collect::<BTreeSet<_>>(), expected, "each at least once");
+    assert!(keys.values().all(|leads| leads.len() == 1), "and never under a second key: {keys:#?}");
 }
 
 /// The failures measured on the field's best-known alert manager after kill -9: a suppression ended by hand active again,

@@ -1,11 +1,14 @@
 //! State and command to decision or refusal.
 
+use uuid::Uuid;
+
 use super::backoff::{ATTEMPTS_MAX, RETRY_AFTER_MAX_SECONDS, retry_delay_micros};
-use super::command::{Attempt, RecordAttempt, Resend, Retry};
+use super::command::{Attempt, RecordAttempt, Resend, Retry, SetPacing};
 use super::event::{
-    AlertNoticed, Event, Fact, NotificationDelivered, NotificationFailed, NotificationGivenUp, NotificationResent,
-    Queued, Subject,
+    AlertNoticed, ChannelPaused, Event, Fact, NotificationDelivered, NotificationFailed, NotificationGivenUp,
+    NotificationPartlyDelivered, NotificationResent, PacingSet, Queued, Reached, Subject,
 };
+use super::pacing::Pacing;
 use super::state::{Kind, Noticed, Notification, NotificationStatus, Notifications};
 use crate::alerts;
 use crate::domain::{Channel, OrgId, Timestamp};
@@ -26,9 +29,9 @@ pub(super) fn noticed(state: &Notifications, org_id: &OrgId, event: &alerts::Eve
             state.queued(alert_id, Kind::Escalated, (*level, *cycle), &step.channels, at)
         }
         (Fact::Resolved { .. }, _, Some(known)) => {
-            state.queued(alert_id, Kind::Resolved, (known.level, known.cycle), &known.told, at)
+            state.queued(alert_id, Kind::Resolved, (known.level, known.cycle), &known.told_on(), at)
         }
-        (Fact::Acknowledged, _, Some(known)) if known.told.contains(&Channel::Pagerduty) => {
+        (Fact::Acknowledged, _, Some(known)) if known.told_on().contains(&Channel::Pagerduty) => {
             self::acknowledged(state, alert_id, known, at)
         }
         // Of an alert that nobody was ever to be told of.
@@ -39,12 +42,12 @@ pub(super) fn noticed(state: &Notifications, org_id: &OrgId, event: &alerts::Eve
 }
 
 /// PagerDuty has a life cycle of its own, and goes on calling people unless it is told.
-fn acknowledged(state: &Notifications, alert_id: uuid::Uuid, known: &Noticed, at: Timestamp) -> Vec<Queued> {
+fn acknowledged(state: &Notifications, alert_id: Uuid, known: &Noticed, at: Timestamp) -> Vec<Queued> {
     state.queued(alert_id, Kind::Acknowledged, (known.level, known.cycle), &[Channel::Pagerduty], at)
 }
 
 /// What an event of the org's alerts is to the outbox.
-fn fact_of(org_id: &OrgId, event: &alerts::Event) -> Option<(uuid::Uuid, Timestamp, Fact)> {
+fn fact_of(org_id: &OrgId, event: &alerts::Event) -> Option<(Uuid, Timestamp, Fact)> {
     match event {
         alerts::Event::Raised(raised) => {
             let subject = Subject {
@@ -76,7 +79,7 @@ fn fact_of(org_id: &OrgId, event: &alerts::Event) -> Option<(uuid::Uuid, Timesta
     }
 }
 
-fn found(state: &Notifications, id: uuid::Uuid) -> Result<&Notification, Error> {
+fn found(state: &Notifications, id: Uuid) -> Result<&Notification, Error> {
     state.messages.get(&id).ok_or_else(|| Error::NotFound { what: "notification", id: id.to_string() })
 }
 
@@ -85,50 +88,119 @@ impl Command<Notifications> for RecordAttempt {
 
     fn decide(self, state: &Notifications, _: &Given) -> Result<Decision<Event, Notification>, Error> {
         let message = found(state, self.notification_id)?;
-        let (notification_id, alert_id, at) = (message.notification_id, message.alert_id, self.at);
-        let event = match (self.attempt, message.status) {
-            // Told twice, or of a message that was given up meanwhile.
-            (_, NotificationStatus::Delivered) | (Attempt::Failed { .. }, NotificationStatus::Dead) => None,
-            (Attempt::Delivered { sent_with }, _) => {
-                let queued = end_of_alert(state, message, at);
-                Some(Event::Delivered(NotificationDelivered { notification_id, alert_id, at, sent_with, queued }))
-            }
-            // It was taken back while it was on its way, and did not get there: good.
-            (Attempt::Failed { .. }, NotificationStatus::Cancelled) => None,
-            (Attempt::Failed { error, retry }, NotificationStatus::Pending) => {
-                let error = shortened(&error);
-                let attempts = message.attempts + 1;
-                let wait = retry_delay_micros(notification_id, attempts);
-                let wait = match retry {
-                    Retry::Never => None,
-                    _ if attempts >= ATTEMPTS_MAX => None,
-                    Retry::Later => Some(wait),
-                    Retry::After(seconds) => {
-                        let asked = i64::try_from(seconds.min(RETRY_AFTER_MAX_SECONDS)).unwrap_or(0) * 1_000_000;
-                        Some(wait.max(asked))
-                    }
-                };
-                Some(match wait {
-                    None => Event::GivenUp(NotificationGivenUp { notification_id, alert_id, at, error }),
-                    Some(wait) => {
-                        let due_at = at.saturating_add_micros(wait);
-                        Event::Failed(NotificationFailed { notification_id, alert_id, at, error, due_at })
-                    }
-                })
+        let events = match &self.attempt {
+            Attempt::Delivered => self.delivered(state),
+            Attempt::Failed { error, retry, reached } => {
+                let mut events = self.partly_delivered(state, reached.as_ref());
+                events.extend(self.failed(state, message, error, *retry));
+                events
             }
         };
         let mut after = message.clone();
-        if let Some(event) = &event {
+        for event in events.iter().filter(|event| is_about(event, self.notification_id)) {
             super::evolve::attempted(&mut after, event);
         }
-        Ok(Decision { events: event.into_iter().collect(), reply: after })
+        Ok(Decision { events, reply: after })
+    }
+}
+
+impl RecordAttempt {
+    /// What was told, of the message itself and of those that it stood for.
+    fn told<'a>(&'a self, state: &'a Notifications) -> impl Iterator<Item = (&'a Notification, Option<Uuid>)> {
+        let told = self.told_of.iter().filter_map(|id| state.messages.get(id)).map(|message| {
+            let is_other = message.notification_id != self.notification_id;
+            (message, is_other.then_some(self.notification_id))
+        });
+        told.filter(|(message, sent_with)| message.sent_with == *sent_with)
+    }
+
+    fn delivered(&self, state: &Notifications) -> Vec<Event> {
+        // What was delivered before was told twice.
+        let told = self.told(state).filter(|(message, _)| message.status != NotificationStatus::Delivered);
+        let events = told.map(|(message, sent_with)| {
+            let (notification_id, alert_id, at) = (message.notification_id, message.alert_id, self.at);
+            let queued = end_of_alert(state, message, at);
+            Event::Delivered(NotificationDelivered { notification_id, alert_id, at, sent_with, queued })
+        });
+        events.collect()
+    }
+
+    /// Who has it although it failed, and is to be told of the end.
+    fn partly_delivered(&self, state: &Notifications, reached: Option<&Reached>) -> Vec<Event> {
+        let Some(reached) = reached.filter(|reached| state.reached.get(&self.notification_id) != Some(*reached)) else {
+            return Vec::new();
+        };
+        let told = self.told(state).filter(|(message, _)| message.status != NotificationStatus::Delivered);
+        let events = told.map(|(message, sent_with)| {
+            let (notification_id, alert_id, at) = (message.notification_id, message.alert_id, self.at);
+            let (queued, reached) = (end_of_alert(state, message, at), reached.clone());
+            Event::PartlyDelivered(NotificationPartlyDelivered {
+                notification_id,
+                alert_id,
+                at,
+                sent_with,
+                reached,
+                queued,
+            })
+        });
+        events.collect()
+    }
+
+    fn failed(&self, state: &Notifications, message: &Notification, error: &str, retry: Retry) -> Vec<Event> {
+        let (notification_id, alert_id, at) = (message.notification_id, message.alert_id, self.at);
+        let mut events = Vec::new();
+        if let Retry::After(seconds) = retry {
+            let until = at.saturating_add_micros(micros(seconds.min(RETRY_AFTER_MAX_SECONDS)));
+            if until > at {
+                events.push(Event::Paused(ChannelPaused { channel: message.channel, at, until }));
+            }
+        }
+        // It was taken back while it was on its way, and did not get there: good. Or it was given up meanwhile.
+        if !state.is_live(notification_id) {
+            return events;
+        }
+        let error = shortened(error);
+        let attempts = message.attempts + 1;
+        let wait = retry_delay_micros(notification_id, attempts);
+        let wait = match retry {
+            Retry::Never => None,
+            _ if attempts >= ATTEMPTS_MAX => None,
+            Retry::Later => Some(wait),
+            Retry::After(seconds) => Some(wait.max(micros(seconds.min(RETRY_AFTER_MAX_SECONDS)))),
+        };
+        match wait {
+            None => events.extend(state.pending_of(notification_id).map(|it| {
+                let (notification_id, alert_id, error) = (it.notification_id, it.alert_id, error.clone());
+                Event::GivenUp(NotificationGivenUp { notification_id, alert_id, at, error })
+            })),
+            Some(wait) => {
+                let due_at = at.saturating_add_micros(wait);
+                events.push(Event::Failed(NotificationFailed { notification_id, alert_id, at, error, due_at }));
+            }
+        }
+        events
+    }
+}
+
+fn micros(seconds: u64) -> i64 {
+    i64::try_from(seconds).unwrap_or(0) * 1_000_000
+}
+
+/// Whether an event is what became of that message.
+fn is_about(event: &Event, id: Uuid) -> bool {
+    match event {
+        Event::Delivered(event) => event.notification_id == id,
+        Event::Failed(event) => event.notification_id == id,
+        Event::GivenUp(event) => event.notification_id == id,
+        Event::Resent(event) => event.notification_id == id,
+        _ => false,
     }
 }
 
 /// An alert that ended while the first message about it was on its way: this channel is told of the end after all.
 fn end_of_alert(state: &Notifications, message: &Notification, at: Timestamp) -> Vec<Queued> {
     let Some(noticed) = state.alerts.get(&message.alert_id) else { return Vec::new() };
-    if noticed.resolved.is_none() || message.kind == Kind::Resolved {
+    if !noticed.is_resolved || message.kind == Kind::Resolved {
         return Vec::new();
     }
     state.queued(message.alert_id, Kind::Resolved, (noticed.level, noticed.cycle), &[message.channel], at)
@@ -153,10 +225,39 @@ impl Command<Notifications> for Resend {
         if given.caller.now.is_some() && at < message.due_at {
             return Err(Invalid::new("now", at, format!("{} or later", message.due_at)).into());
         }
-        let (notification_id, alert_id) = (message.notification_id, message.alert_id);
-        let event = Event::Resent(NotificationResent { notification_id, alert_id, at });
+        let lead = message.sent_with.unwrap_or(self.notification_id);
+        let is_wanted = |other: &Notification| {
+            let is_over = state.alerts.get(&other.alert_id).is_some_and(|noticed| noticed.is_resolved);
+            // What nobody asked for by name is not announced when it is over.
+            other.notification_id == self.notification_id || !is_over || other.kind == Kind::Resolved
+        };
+        let of_summary = state.summary(lead).filter_map(|id| state.messages.get(&id));
+        let dead = of_summary.filter(|it| it.status == NotificationStatus::Dead && is_wanted(it));
+        let events: Vec<Event> = dead
+            .map(|it| {
+                let (notification_id, alert_id) = (it.notification_id, it.alert_id);
+                Event::Resent(NotificationResent { notification_id, alert_id, at })
+            })
+            .collect();
         let mut after = message.clone();
-        super::evolve::attempted(&mut after, &event);
-        Ok(Decision { events: vec![event], reply: after })
+        for event in events.iter().filter(|event| is_about(event, self.notification_id)) {
+            super::evolve::attempted(&mut after, event);
+        }
+        Ok(Decision { events, reply: after })
+    }
+}
+
+impl Command<Notifications> for SetPacing {
+    type Reply = Pacing;
+
+    fn decide(self, state: &Notifications, given: &Given) -> Result<Decision<Event, Pacing>, Error> {
+        self.pacing.check()?;
+        let pacing = self.pacing;
+        // The same again changes nothing, so that setting it twice is safe.
+        if state.pacing.as_ref() == Some(&pacing) {
+            return Ok(Decision { events: vec![], reply: pacing });
+        }
+        let event = Event::PacingSet(PacingSet { at: given.now, pacing: pacing.clone() });
+        Ok(Decision { events: vec![event], reply: pacing })
     }
 }

@@ -1,10 +1,13 @@
 //! What can have happened to an org's outbox, as it is stored.
 
+use std::collections::BTreeSet;
+
 use ionveil_journal::codec::{self, DecodeError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::pacing::{Held, Pacing};
 use super::state::Kind;
 use crate::domain::{Channel, OrgId, Timestamp};
 use crate::rules::AlertSeverity;
@@ -25,6 +28,16 @@ pub enum Event {
     GivenUp(NotificationGivenUp),
     /// A message that was given up is tried again.
     Resent(NotificationResent),
+    /// Other rules say when messages go out.
+    PacingSet(PacingSet),
+    /// Messages have to wait for more than their instant.
+    Held(NotificationsHeld),
+    /// Messages are told by one.
+    Grouped(NotificationsGrouped),
+    /// A receiver does not want to be asked for a while.
+    Paused(ChannelPaused),
+    /// Some of those that a message is for have it.
+    PartlyDelivered(NotificationPartlyDelivered),
 }
 
 /// `alert-noticed`, version 1.
@@ -167,16 +180,103 @@ pub struct NotificationResent {
     pub at: Timestamp,
 }
 
+/// `pacing-set`, version 1.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PacingSet {
+    /// When.
+    pub at: Timestamp,
+    /// All of it.
+    pub pacing: Pacing,
+}
+
+/// `notifications-held`, version 1.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotificationsHeld {
+    /// Which messages.
+    pub notification_ids: Vec<Uuid>,
+    /// When.
+    pub at: Timestamp,
+    /// What they wait for.
+    pub because: Held,
+    /// Until when; none when it depends on what else the channel is given.
+    pub until: Option<Timestamp>,
+}
+
+/// `notifications-grouped`, version 1.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotificationsGrouped {
+    /// The message that stands for all.
+    pub notification_id: Uuid,
+    /// The others.
+    pub others: Vec<Uuid>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// `channel-paused`, version 1.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelPaused {
+    /// Which.
+    pub channel: Channel,
+    /// When.
+    pub at: Timestamp,
+    /// Until when.
+    pub until: Timestamp,
+}
+
+/// `notification-partly-delivered`, version 1.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotificationPartlyDelivered {
+    /// Which message.
+    pub notification_id: Uuid,
+    /// Its alert.
+    pub alert_id: Uuid,
+    /// When.
+    pub at: Timestamp,
+    /// The message that stood for it, when one told of many.
+    pub sent_with: Option<Uuid>,
+    /// Who has it.
+    pub reached: Reached,
+    /// The end of the alert, when it came while this was on its way.
+    pub queued: Vec<Queued>,
+}
+
+/// Who has a message already, of several recipients. Nobody is named: the list is known by a digest, and those on it by
+/// their places.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reached {
+    /// Of all recipients and the message's id. With another list nobody counts as reached.
+    pub digest: u64,
+    /// Places in the list, from 0.
+    pub places: BTreeSet<u16>,
+}
+
 const NOTICED: &str = "alert-noticed";
 const STARTED: &str = "notifications-started";
 const DELIVERED: &str = "notification-delivered";
 const FAILED: &str = "notification-failed";
 const GIVEN_UP: &str = "notification-given-up";
 const RESENT: &str = "notification-resent";
+const PACING_SET: &str = "pacing-set";
+const HELD: &str = "notifications-held";
+const GROUPED: &str = "notifications-grouped";
+const PAUSED: &str = "channel-paused";
+const PARTLY_DELIVERED: &str = "notification-partly-delivered";
 
 /// Every form that was ever released. Golden files: `actors/tests/fixtures/notification`.
-pub const RELEASED: &[(&str, u16)] =
-    &[(NOTICED, 1), (STARTED, 1), (DELIVERED, 1), (FAILED, 1), (GIVEN_UP, 1), (RESENT, 1)];
+pub const RELEASED: &[(&str, u16)] = &[
+    (NOTICED, 1),
+    (STARTED, 1),
+    (DELIVERED, 1),
+    (FAILED, 1),
+    (GIVEN_UP, 1),
+    (RESENT, 1),
+    (PACING_SET, 1),
+    (HELD, 1),
+    (GROUPED, 1),
+    (PAUSED, 1),
+    (PARTLY_DELIVERED, 1),
+];
 
 impl runtime::Event for Event {
     fn event_type(&self) -> &'static str {
@@ -187,6 +287,11 @@ impl runtime::Event for Event {
             Event::Failed(_) => FAILED,
             Event::GivenUp(_) => GIVEN_UP,
             Event::Resent(_) => RESENT,
+            Event::PacingSet(_) => PACING_SET,
+            Event::Held(_) => HELD,
+            Event::Grouped(_) => GROUPED,
+            Event::Paused(_) => PAUSED,
+            Event::PartlyDelivered(_) => PARTLY_DELIVERED,
         }
     }
 
@@ -202,6 +307,11 @@ impl runtime::Event for Event {
             Event::Failed(event) => codec::encode(event),
             Event::GivenUp(event) => codec::encode(event),
             Event::Resent(event) => codec::encode(event),
+            Event::PacingSet(event) => codec::encode(event),
+            Event::Held(event) => codec::encode(event),
+            Event::Grouped(event) => codec::encode(event),
+            Event::Paused(event) => codec::encode(event),
+            Event::PartlyDelivered(event) => codec::encode(event),
         }
     }
 
@@ -213,6 +323,11 @@ impl runtime::Event for Event {
             (FAILED, 1) => codec::decode(codec, payload).map(Event::Failed),
             (GIVEN_UP, 1) => codec::decode(codec, payload).map(Event::GivenUp),
             (RESENT, 1) => codec::decode(codec, payload).map(Event::Resent),
+            (PACING_SET, 1) => codec::decode(codec, payload).map(Event::PacingSet),
+            (HELD, 1) => codec::decode(codec, payload).map(Event::Held),
+            (GROUPED, 1) => codec::decode(codec, payload).map(Event::Grouped),
+            (PAUSED, 1) => codec::decode(codec, payload).map(Event::Paused),
+            (PARTLY_DELIVERED, 1) => codec::decode(codec, payload).map(Event::PartlyDelivered),
             _ => Err(DecodeError::UnknownType { event_type: event_type.to_owned(), version }),
         }
     }
@@ -232,6 +347,11 @@ impl runtime::Event for Event {
             Event::Failed(event) => json!(event),
             Event::GivenUp(event) => json!(event),
             Event::Resent(event) => json!(event),
+            Event::PacingSet(event) => json!(event),
+            Event::Held(event) => json!(event),
+            Event::Grouped(event) => json!(event),
+            Event::Paused(event) => json!(event),
+            Event::PartlyDelivered(event) => json!(event),
         }
     }
 }

@@ -2,9 +2,13 @@
 
 use uuid::Uuid;
 
-use super::event::{AlertNoticed, Event, Fact, NotificationsStarted, Queued};
-use super::state::{Kind, Noticed, Notification, NotificationStatus, Notifications, idempotency_key};
-use crate::domain::Timestamp;
+use super::event::{
+    AlertNoticed, Event, Fact, NotificationPartlyDelivered, NotificationsGrouped, NotificationsHeld,
+    NotificationsStarted, PacingSet, Queued,
+};
+use super::pacing::Held;
+use super::state::{Kind, List, Noticed, Notification, NotificationStatus, Notifications, idempotency_key};
+use crate::domain::{Channel, Timestamp};
 use crate::error::Corrupt;
 
 pub(super) fn evolve(state: &mut Notifications, event: &Event) -> Result<(), Corrupt> {
@@ -12,72 +16,141 @@ pub(super) fn evolve(state: &mut Notifications, event: &Event) -> Result<(), Cor
         Event::Noticed(event) => notice_alert(state, event),
         Event::Started(event) => start(state, event),
         Event::Delivered(delivered) => {
-            let message = attempt(state, delivered.notification_id, event)?;
-            if let Some(noticed) = state.alerts.get_mut(&message.alert_id)
-                && message.kind != Kind::Resolved
-                && !noticed.told.contains(&message.channel)
-            {
-                noticed.told.push(message.channel);
-            }
+            let message = attempt(state, delivered.notification_id, event, delivered.at)?;
+            tell(state, &message);
             queue(state, message.alert_id, &delivered.queued, delivered.at)
         }
-        Event::Failed(failed) => attempt(state, failed.notification_id, event).map(|_| ()),
-        Event::GivenUp(given_up) => attempt(state, given_up.notification_id, event).map(|_| ()),
-        Event::Resent(resent) => attempt(state, resent.notification_id, event).map(|_| ()),
+        Event::Failed(failed) => attempt(state, failed.notification_id, event, failed.at).map(|_| ()),
+        Event::GivenUp(given_up) => attempt(state, given_up.notification_id, event, given_up.at).map(|_| ()),
+        Event::Resent(resent) => attempt(state, resent.notification_id, event, resent.at).map(|_| ()),
+        Event::PacingSet(event) => set_pacing(state, event),
+        Event::Held(event) => hold(state, event),
+        Event::Grouped(event) => group(state, event),
+        Event::Paused(event) => {
+            state.lanes.entry(event.channel).or_default().pause(event.until);
+            Ok(())
+        }
+        Event::PartlyDelivered(event) => deliver_partly(state, event),
     }
 }
 
 fn start(state: &mut Notifications, event: &NotificationsStarted) -> Result<(), Corrupt> {
     for &id in &event.notification_ids {
-        let due_at = state.messages.get(&id).map(|message| message.due_at);
-        match due_at {
-            Some(due_at) if state.waiting.remove(&(due_at, id)) => state.sending.insert((due_at, id)),
-            _ => return Err(Corrupt(format!("notification {id} is started and does not wait"))),
-        };
+        let group = state.messages.get(&id).and_then(|message| state.departs_in(message));
+        if !matches!(state.take_off(id, event.at), Some(List::Waiting | List::Ready)) {
+            return Err(Corrupt(format!("notification {id} is started and does not wait")));
+        }
+        state.put(id, List::Sending)?;
+        if let Some(group) = group {
+            let departures = state.groups.entry(group).or_default();
+            (departures.leaves_at, departures.left_at) = (None, Some(event.at));
+        }
+    }
+    Ok(())
+}
+
+fn hold(state: &mut Notifications, event: &NotificationsHeld) -> Result<(), Corrupt> {
+    for &id in &event.notification_ids {
+        if !matches!(state.take_off(id, event.at), Some(List::Waiting | List::Ready)) {
+            return Err(Corrupt(format!("notification {id} is held and does not wait")));
+        }
+        let Some(message) = state.messages.get_mut(&id) else { continue };
+        let first = message.held_by.replace(event.because);
+        // What comes out of quiet hours as a digest stays one while it waits for its channel.
+        if first == Some(Held::Digest) && event.until.is_none() {
+            message.held_by = first;
+        }
+        let list = if event.until.is_some() { List::Waiting } else { List::Ready };
+        message.due_at = event.until.unwrap_or(message.due_at);
+        let group = state.messages.get(&id).and_then(|message| state.grouping_of(message)).map(|(key, _)| key);
+        if let (Held::Group, Some(until), Some(group)) = (event.because, event.until, group) {
+            state.groups.entry(group).or_default().leaves_at = Some(until);
+        }
+        state.put(id, list)?;
+    }
+    Ok(())
+}
+
+fn group(state: &mut Notifications, event: &NotificationsGrouped) -> Result<(), Corrupt> {
+    for id in &event.others {
+        if !matches!(state.take_off(*id, event.at), Some(List::Waiting | List::Ready)) {
+            return Err(Corrupt(format!("notification {id} is grouped and does not wait")));
+        }
+        if let Some(message) = state.messages.get_mut(id) {
+            message.sent_with = Some(event.notification_id);
+        }
+    }
+    state.summaries.insert(event.notification_id, event.others.clone());
+    Ok(())
+}
+
+/// What waits for other messages, or for the end of quiet hours, is due at once, so that it is judged by the new rules.
+fn set_pacing(state: &mut Notifications, event: &PacingSet) -> Result<(), Corrupt> {
+    state.pacing = Some(event.pacing.clone());
+    state.groups.clear();
+    let is_held = |id: &Uuid| {
+        let held = state.messages.get(id).and_then(|message| message.held_by);
+        matches!(held, Some(Held::Group | Held::QuietHours | Held::Digest))
+    };
+    let later = state.waiting.iter().filter(|&&(at, _)| at > event.at).map(|&(_, id)| id);
+    for id in later.filter(is_held).collect::<Vec<_>>() {
+        state.take_off(id, event.at);
+        if let Some(message) = state.messages.get_mut(&id) {
+            message.due_at = event.at;
+        }
+        state.put(id, List::Waiting)?;
     }
     Ok(())
 }
 
 fn notice_alert(state: &mut Notifications, event: &AlertNoticed) -> Result<(), Corrupt> {
-    let mut noticed = state.alerts.remove(&event.alert_id);
-    notice(&mut noticed, &event.fact);
-    let Some(noticed) = noticed else {
+    let Some(messages) = notice(state, event) else {
         return Err(Corrupt(format!("alert {} goes on and was never raised", event.alert_id)));
     };
     if matches!(event.fact, Fact::Acknowledged | Fact::Resolved { .. }) {
-        for id in &noticed.messages {
-            let Some(message) = state.messages.get_mut(id) else { continue };
-            if message.status == NotificationStatus::Pending {
-                message.status = NotificationStatus::Cancelled;
-                state.waiting.remove(&(message.due_at, *id));
-                state.sending.remove(&(message.due_at, *id));
-            }
-        }
+        messages.into_iter().for_each(|id| take_back(state, id, event.at));
     }
-    state.alerts.insert(event.alert_id, noticed);
     queue(state, event.alert_id, &event.queued, event.at)
 }
 
-/// What is known of an alert after something happened to it.
-pub(super) fn notice(noticed: &mut Option<Noticed>, fact: &Fact) {
-    match (fact, noticed.as_mut()) {
-        (Fact::Raised(subject), _) => {
-            *noticed = Some(Noticed {
-                subject: subject.clone(),
-                level: 1,
-                cycle: 1,
-                reason: None,
-                resolved: None,
-                told: Vec::new(),
-                messages: Vec::new(),
-            });
-        }
-        (Fact::Escalated { level, cycle, reason, .. }, Some(noticed)) => {
-            (noticed.level, noticed.cycle, noticed.reason) = (*level, *cycle, Some(reason.clone()));
-        }
-        (Fact::Resolved { by, note }, Some(noticed)) => noticed.resolved = Some((by.clone(), note.clone())),
-        (Fact::Acknowledged, Some(_)) | (_, None) => {}
+/// Takes in what happened to an alert; its messages so far.
+fn notice(state: &mut Notifications, event: &AlertNoticed) -> Option<Vec<Uuid>> {
+    if let Fact::Raised(subject) = &event.fact {
+        let noticed = Noticed {
+            subject: subject.clone(),
+            level: 1,
+            cycle: 1,
+            is_resolved: false,
+            told: Vec::new(),
+            maybe_told: Vec::new(),
+            messages: Vec::new(),
+        };
+        state.alerts.insert(event.alert_id, noticed);
+        return Some(Vec::new());
     }
+    let noticed = state.alerts.get_mut(&event.alert_id)?;
+    match &event.fact {
+        Fact::Escalated { level, cycle, .. } => (noticed.level, noticed.cycle) = (*level, *cycle),
+        Fact::Resolved { .. } => noticed.is_resolved = true,
+        Fact::Acknowledged | Fact::Raised(_) => {}
+    }
+    Some(noticed.messages.clone())
+}
+
+/// Takes a message back that has not left yet. One that stands for others stays for them.
+fn take_back(state: &mut Notifications, id: Uuid, now: Timestamp) {
+    let Some(message) = state.messages.get_mut(&id).filter(|it| it.status == NotificationStatus::Pending) else {
+        return;
+    };
+    message.status = NotificationStatus::Cancelled;
+    let lead = message.sent_with.unwrap_or(id);
+    let (alert_id, place) = (message.alert_id, (message.channel, message.level));
+    if state.is_sending(lead)
+        && let Some(noticed) = state.alerts.get_mut(&alert_id)
+    {
+        noticed.maybe_told.push(place);
+    }
+    state.settle(lead, now);
 }
 
 fn queue(state: &mut Notifications, alert_id: Uuid, queued: &[Queued], now: Timestamp) -> Result<(), Corrupt> {
@@ -96,33 +169,66 @@ fn queue(state: &mut Notifications, alert_id: Uuid, queued: &[Queued], now: Time
             due_at,
             delivered_at: None,
             status: NotificationStatus::Pending,
+            sent_with: None,
+            held_by: None,
         };
         if state.messages.insert(notification_id, message).is_some() {
             return Err(Corrupt(format!("notification {notification_id} is queued twice")));
         }
         state.order.push(notification_id);
-        let list = if due_at <= now { &mut state.sending } else { &mut state.waiting };
-        list.insert((due_at, notification_id));
         if let Some(noticed) = state.alerts.get_mut(&alert_id) {
             noticed.messages.push(notification_id);
         }
+        let goes_now = due_at <= now && !state.is_paced(channel, now);
+        state.put(notification_id, if goes_now { List::Sending } else { List::Waiting })?;
     }
     Ok(())
 }
 
-fn attempt(state: &mut Notifications, id: Uuid, event: &Event) -> Result<Notification, Corrupt> {
-    let Some(message) = state.messages.get_mut(&id) else {
-        return Err(Corrupt(format!("notification {id} was never queued")));
-    };
-    state.waiting.remove(&(message.due_at, id));
-    state.sending.remove(&(message.due_at, id));
-    attempted(message, event);
-    if message.status == NotificationStatus::Pending {
-        // One that is tried again waits for it; one that somebody wants to be sent again does not.
-        let list = if matches!(event, Event::Resent(_)) { &mut state.sending } else { &mut state.waiting };
-        list.insert((message.due_at, id));
+fn attempt(state: &mut Notifications, id: Uuid, event: &Event, now: Timestamp) -> Result<Notification, Corrupt> {
+    let never_queued = || Corrupt(format!("notification {id} was never queued"));
+    let lead = state.messages.get(&id).map(|message| message.sent_with.unwrap_or(id)).ok_or_else(never_queued)?;
+    let was_live = state.is_live(lead);
+    let is_again = matches!(event, Event::Failed(_));
+    if is_again {
+        state.take_off(lead, now);
     }
-    Ok(message.clone())
+    let message = state.messages.get_mut(&id).ok_or_else(never_queued)?;
+    attempted(message, event);
+    let message = message.clone();
+    if let (Event::Resent(resent), false) = (event, was_live) {
+        // Tries and instants are those of the message that goes out.
+        if let Some(lead) = state.messages.get_mut(&lead) {
+            (lead.attempts, lead.due_at) = (0, resent.at);
+        }
+        // Somebody wants it to be sent: it waits for nothing.
+        state.put(lead, List::Sending)?;
+    }
+    if is_again && state.is_live(lead) {
+        state.put(lead, List::Waiting)?;
+    }
+    state.settle(lead, now);
+    Ok(message)
+}
+
+fn deliver_partly(state: &mut Notifications, event: &NotificationPartlyDelivered) -> Result<(), Corrupt> {
+    let Some(message) = state.messages.get(&event.notification_id).cloned() else {
+        return Err(Corrupt(format!("notification {} was never queued", event.notification_id)));
+    };
+    state.reached.insert(event.sent_with.unwrap_or(event.notification_id), event.reached.clone());
+    tell(state, &message);
+    queue(state, message.alert_id, &event.queued, event.at)
+}
+
+/// Somebody knows of the alert now, and is to know of its end.
+fn tell(state: &mut Notifications, message: &Notification) {
+    let place: (Channel, u8) = (message.channel, message.level);
+    if let Some(noticed) = state.alerts.get_mut(&message.alert_id)
+        && message.kind != Kind::Resolved
+        && !noticed.told.contains(&place)
+    {
+        noticed.told.push(place);
+    }
 }
 
 /// What a try, or the wish for another one, makes of a message.
@@ -137,6 +243,8 @@ pub(super) fn attempted(message: &mut Notification, event: &Event) {
             message.attempts += 1;
             message.last_error = Some(event.error.clone());
             message.due_at = event.due_at;
+            // It waits for its next try now.
+            message.held_by = None;
         }
         Event::GivenUp(event) => {
             message.attempts += 1;
@@ -148,6 +256,12 @@ pub(super) fn attempted(message: &mut Notification, event: &Event) {
             message.status = NotificationStatus::Pending;
             message.due_at = event.at;
         }
-        Event::Noticed(_) | Event::Started(_) => {}
+        Event::Noticed(_)
+        | Event::Started(_)
+        | Event::PacingSet(_)
+        | Event::Held(_)
+        | Event::Grouped(_)
+        | Event::Paused(_)
+        | Event::PartlyDelivered(_) => {}
     }
 }

@@ -6,6 +6,9 @@
 //! - an acknowledgement or a resolution takes back what has not left yet;
 //! - whoever was told of an alert is told of its end, on the same channel, and nobody else is.
 //!
+//! An org's [`Pacing`] says when messages go out: several as one, not in quiet hours, not more than a receiver takes. What
+//! waits is state, and what was decided of it is in the stream.
+//!
 //! Sending itself is not here. Whoever sends asks for what is due and tells what became of it.
 
 mod backoff;
@@ -13,18 +16,25 @@ mod command;
 mod decide;
 mod event;
 mod evolve;
+mod hours;
+mod lane;
+mod pacing;
 mod query;
+mod release;
 mod state;
 #[cfg(test)]
 mod tests;
 
 pub use backoff::{ATTEMPTS_MAX, RETRY_AFTER_MAX_SECONDS, retry_delay_micros};
-pub use command::{Attempt, RecordAttempt, Resend, Retry};
+pub use command::{Attempt, RecordAttempt, Resend, Retry, SetPacing};
 pub use event::{
-    AlertNoticed, Event, Fact, NotificationDelivered, NotificationFailed, NotificationGivenUp, NotificationResent,
-    NotificationsStarted, Queued, RELEASED, Subject,
+    AlertNoticed, ChannelPaused, Event, Fact, NotificationDelivered, NotificationFailed, NotificationGivenUp,
+    NotificationPartlyDelivered, NotificationResent, NotificationsGrouped, NotificationsHeld, NotificationsStarted,
+    PacingSet, Queued, RELEASED, Reached, Subject,
 };
-pub use query::{GetDue, GetNotification, GetNotifications, Outgoing};
+pub use hours::{Day, TimeOfDay};
+pub use pacing::{Grouping, Held, Limit, Pacing, QuietHours};
+pub use query::{GetCompanions, GetNotification, GetNotifications, GetOutgoing, GetPacing, Outgoing, ToldOf};
 pub use state::{Kind, Notification, NotificationStatus, Notifications};
 
 use ionveil_journal::codec::{self, DecodeError};
@@ -67,18 +77,17 @@ impl Follower for Notifications {
 
 impl Timed for Notifications {
     fn next_wake(&self) -> Option<Timestamp> {
-        self.waiting.first().map(|&(at, _)| at)
+        let waiting = self.waiting.first().map(|&(at, _)| at);
+        waiting.into_iter().chain(self.next_of_lanes()).min()
     }
 
     fn on_wake(&self, given: &Given) -> Result<Vec<Event>, Error> {
-        let due = self.waiting.iter().take_while(|&&(at, _)| at <= given.now);
-        let notification_ids = due.map(|&(_, id)| id).collect();
-        Ok(vec![Event::Started(NotificationsStarted { notification_ids, at: given.now })])
+        Ok(release::release(self, given.now))
     }
 }
 
 impl Snapshotted for Notifications {
-    const FOLD: Fold = Fold { schema: 1, version: 1 };
+    const FOLD: Fold = Fold { schema: 2, version: 2 };
 
     fn to_snapshot(&self) -> Vec<u8> {
         codec::encode(self)

@@ -2,9 +2,10 @@
 
 use uuid::Uuid;
 
-use super::event::Subject;
+use super::event::Reached;
+use super::pacing::Pacing;
 use super::state::{Notification, NotificationStatus, Notifications};
-use crate::domain::Timestamp;
+use crate::domain::{Channel, OrgId};
 use crate::error::Error;
 use crate::runtime::{Given, Query};
 
@@ -51,34 +52,88 @@ impl Query<Notifications> for GetNotification {
     }
 }
 
-/// A message and all that it can say.
+/// A message that is to be sent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outgoing {
     /// The message.
     pub notification: Notification,
-    /// What it is about.
-    pub subject: Subject,
-    /// Why the alert went up last.
-    pub reason: Option<String>,
-    /// Who resolved the alert and how.
-    pub resolved: Option<(String, String)>,
+    /// Whose it is.
+    pub org_id: OrgId,
+    /// What it tells of, in that order: most often of its own alert alone.
+    pub told_of: Vec<ToldOf>,
+    /// The levels whose people it is for.
+    pub levels: Vec<u8>,
+    /// Who has it already.
+    pub reached: Option<Reached>,
 }
 
-/// Asks for what is to be sent, earliest first.
+/// A message that another one, or it itself, tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToldOf {
+    /// Which.
+    pub notification_id: Uuid,
+    /// Its alert.
+    pub alert_id: Uuid,
+    /// Its key.
+    pub idempotency_key: String,
+}
+
+/// Asks for a message as it is to be sent; `None` when it is not to be sent now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct GetDue {
-    /// As of when; the clock's instant when it is left out.
-    pub at: Option<Timestamp>,
-    /// Most messages.
-    pub messages_max: usize,
+pub struct GetOutgoing {
+    /// Which.
+    pub notification_id: Uuid,
 }
 
-impl Query<Notifications> for GetDue {
-    type Answer = Vec<Outgoing>;
+impl Query<Notifications> for GetOutgoing {
+    type Answer = Option<Outgoing>;
 
-    fn answer(self, state: &Notifications, given: &Given) -> Result<Vec<Outgoing>, Error> {
-        let now = self.at.unwrap_or(given.now);
-        let due = state.sending.iter().chain(state.waiting.iter().take_while(|&&(at, _)| at <= now));
-        Ok(due.take(self.messages_max).filter_map(|&(_, id)| state.outgoing(id)).collect())
+    fn answer(self, state: &Notifications, _: &Given) -> Result<Option<Outgoing>, Error> {
+        let message = state.messages.get(&self.notification_id);
+        let is_sent = message.is_some_and(|it| state.sending.contains(&(it.due_at, it.notification_id)));
+        Ok(if is_sent { state.outgoing(self.notification_id) } else { None })
+    }
+}
+
+/// Asks what else is told with what is to be told of an alert on a channel: alerts whose messages go, or would go as things
+/// stand, in the same one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GetCompanions {
+    /// The alert.
+    pub alert_id: Uuid,
+    /// The channel.
+    pub channel: Channel,
+}
+
+impl Query<Notifications> for GetCompanions {
+    type Answer = Vec<Uuid>;
+
+    fn answer(self, state: &Notifications, _: &Given) -> Result<Vec<Uuid>, Error> {
+        let of_alert = state.alerts.get(&self.alert_id).into_iter().flat_map(|known| &known.messages);
+        let mut messages = of_alert.filter_map(|id| state.messages.get(id));
+        let is_meant = |it: &&Notification| it.channel == self.channel && it.status == NotificationStatus::Pending;
+        let Some(message) = messages.rfind(is_meant) else { return Ok(Vec::new()) };
+        let lead = message.sent_with.unwrap_or(message.notification_id);
+        let companions: Vec<&Notification> = if state.summaries.contains_key(&lead) {
+            state.pending_of(lead).collect()
+        } else {
+            let Some(key) = state.group_key(message) else { return Ok(Vec::new()) };
+            let waiting = state.waiting.iter().map(|(_, id)| *id).chain(state.ready_on(self.channel));
+            let waiting = waiting.filter_map(|id| state.messages.get(&id));
+            waiting.filter(|other| state.group_key(other) == Some(key)).collect()
+        };
+        Ok(companions.into_iter().map(|it| it.alert_id).filter(|id| *id != self.alert_id).collect())
+    }
+}
+
+/// Asks for the pacing in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GetPacing;
+
+impl Query<Notifications> for GetPacing {
+    type Answer = Option<Pacing>;
+
+    fn answer(self, state: &Notifications, _: &Given) -> Result<Option<Pacing>, Error> {
+        Ok(state.pacing.clone())
     }
 }

@@ -1,5 +1,8 @@
 //! Given, when, then for the outbox: what follows from an alert's life, and what becomes of a message.
 
+mod model;
+mod pacing;
+
 use serde_json::json;
 use uuid::Uuid;
 
@@ -20,6 +23,10 @@ const ALERT: Uuid = Uuid::from_u128(0xa1e7);
 
 fn s(seconds: i64) -> Timestamp {
     Timestamp::EPOCH.saturating_add_micros(seconds * 1_000_000)
+}
+
+fn failed(error: impl Into<String>, retry: Retry) -> Attempt {
+    Attempt::Failed { error: error.into(), retry, reached: None }
 }
 
 fn raised(channels: &[Channel]) -> alerts::Event {
@@ -93,14 +100,14 @@ impl Life {
     fn attempt(&mut self, channel: Channel, kind: Kind, at: i64, attempt: Attempt) -> Notification {
         let notification_id = self.find(channel, kind).notification_id;
         let scenario = self.0.take().expect("a life goes on");
-        let command = RecordAttempt { notification_id, at: s(at), attempt };
+        let command = RecordAttempt { notification_id, told_of: vec![notification_id], at: s(at), attempt };
         self.0 = Some(scenario.when(command).then_accepted());
         self.find(channel, kind)
     }
 
     #[track_caller]
     fn deliver(&mut self, channel: Channel, kind: Kind, at: i64) -> Notification {
-        self.attempt(channel, kind, at, Attempt::Delivered { sent_with: None })
+        self.attempt(channel, kind, at, Attempt::Delivered)
     }
 
     #[track_caller]
@@ -149,7 +156,7 @@ fn each_event_of_an_alert_queues_one_message_per_channel_under_its_own_key() {
         json!({
             "notification_id": first["notification_id"], "alert_id": ALERT, "kind": "raised", "channel": "email",
             "level": 1, "cycle": 1, "idempotency_key": keys[0], "attempts": 0, "last_error": null,
-            "due_at": s(300), "delivered_at": null, "status": "pending",
+            "due_at": s(300), "delivered_at": null, "status": "pending", "sent_with": null, "held_by": null,
         })
     );
     assert_eq!(life.offered(), 5);
@@ -195,7 +202,7 @@ fn a_message_that_was_on_its_way_when_the_alert_ended_is_followed_by_the_end() {
     assert_eq!(message.status, NotificationStatus::Delivered, "it is out, whatever was wished");
     assert_eq!(life.find(Email, Kind::Resolved).status, NotificationStatus::Pending);
     // One that did not get there stays taken back.
-    let failed = Attempt::Failed { error: "no".into(), retry: Retry::Later };
+    let failed = failed("no", Retry::Later);
     assert_eq!(life.attempt(Sms, Kind::Raised, 601, failed).status, NotificationStatus::Cancelled);
     assert_eq!(life.list(GetNotifications::default()).len(), 3);
 }
@@ -244,7 +251,7 @@ fn a_failure_is_tried_again_later_and_at_last_given_up() {
     life.hear(raised(&[Email]));
     let mut now = 300;
     for attempts in 1..ATTEMPTS_MAX {
-        let failed = Attempt::Failed { error: "503".into(), retry: Retry::Later };
+        let failed = failed("503", Retry::Later);
         let message = life.attempt(Email, Kind::Raised, now, failed);
         let expected = s(now).saturating_add_micros(retry_delay_micros(message.notification_id, attempts));
         assert_eq!((message.attempts, message.status), (attempts, NotificationStatus::Pending));
@@ -257,7 +264,7 @@ fn a_failure_is_tried_again_later_and_at_last_given_up() {
         life.0 = Some(Scenario::given(history));
         assert_eq!((life.offered(), life.scenario().state().next_wake()), (1, None));
     }
-    let failed = Attempt::Failed { error: "503".into(), retry: Retry::Later };
+    let failed = failed("503", Retry::Later);
     let message = life.attempt(Email, Kind::Raised, now, failed);
     assert_eq!((message.attempts, message.status), (ATTEMPTS_MAX, NotificationStatus::Dead));
     assert_eq!(life.list(GetNotifications { dead: true, ..Default::default() }).len(), 1);
@@ -269,7 +276,7 @@ fn retry_after_is_honoured_within_reason_and_never_sooner_than_usual() {
     for (seconds, at_least, at_most) in [(0, 0, 1), (120, 120, 120), (1_000_000, 3_600, 3_600)] {
         let mut life = Life::new();
         life.hear(raised(&[Email]));
-        let failed = Attempt::Failed { error: "429".into(), retry: Retry::After(seconds) };
+        let failed = failed("429", Retry::After(seconds));
         let wait = (life.attempt(Email, Kind::Raised, 300, failed).due_at.as_micros() - s(300).as_micros()) / 1_000_000;
         assert!((at_least..=at_most).contains(&wait), "asked for {seconds}, waits {wait} s");
     }
@@ -280,7 +287,7 @@ fn a_final_failure_is_a_dead_letter_that_can_be_sent_again() {
     let mut life = Life::new();
     life.hear(raised(&[Email]));
     let error = format!("404\u{7}{}", "x".repeat(600));
-    let message = life.attempt(Email, Kind::Raised, 301, Attempt::Failed { error, retry: Retry::Never });
+    let message = life.attempt(Email, Kind::Raised, 301, failed(error, Retry::Never));
     assert_eq!((message.attempts, message.status), (1, NotificationStatus::Dead));
     assert_eq!(message.last_error.expect("an error").len(), 500, "shortened, without control characters");
     assert_eq!(life.offered(), 0);
@@ -302,7 +309,7 @@ fn what_became_of_a_message_counts_once() {
     life.deliver(Email, Kind::Raised, 301);
     let events = life.scenario().history().len();
     life.deliver(Email, Kind::Raised, 302);
-    life.attempt(Email, Kind::Raised, 303, Attempt::Failed { error: "late".into(), retry: Retry::Later });
+    life.attempt(Email, Kind::Raised, 303, failed("late", Retry::Later));
     assert_eq!(life.scenario().history().len(), events);
     assert_eq!(life.find(Email, Kind::Raised).delivered_at, Some(s(301)));
 }
