@@ -21,7 +21,7 @@ use crate::support::call;
 
 /// A snapshot after so many events: in the rows with a thousand entities there is none.
 const SNAPSHOT_EVENTS: usize = 100;
-/// Found to be the best for each: SQLite has one writer, and several connections would only wait for each other.
+/// Reasoned, not swept for each: SQLite has one writer, and several connections would only wait for each other.
 const SQLITE_CONNECTIONS: u32 = 1;
 const POSTGRES_CONNECTIONS: u32 = 32;
 
