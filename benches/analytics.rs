@@ -245,7 +245,9 @@ fn flood() {
     };
     let (rate_alone, rate_crowded) = (median(&alone, |run| run.0), median(&crowded, |run| run.0));
     let (bytes_alone, bytes_crowded) = (median(&alone, |run| run.1), median(&crowded, |run| run.1));
-    println!("\n{FLOOD_EVENTS} events through actors and a journal in memory, a flush each 100 ms, medians of {ROUNDS}");
+    println!(
+        "\n{FLOOD_EVENTS} events through actors and a journal in memory, a flush each 100 ms, medians of {ROUNDS}"
+    );
     println!("without subscribers         {rate_alone:>10.0} events/s {:>6.0} MB at most", bytes_alone / 1e6);
     println!(
         "with 1,000, 10 of them stuck{rate_crowded:>10.0} events/s {:>6.0} MB at most, {:.2} of the rate",
