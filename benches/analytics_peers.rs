@@ -81,14 +81,16 @@ struct Figures {
     answers: Vec<(Vec<f64>, f64)>,
 }
 
+/// Stores the rows in an empty directory and answers the questions; `None` when the system is not on this machine.
+type Run = fn(rows: &Path, dir: &Path) -> Option<Figures>;
+
 fn main() {
     let events = std::env::var("IONVEIL_BENCH_EVENTS").ok().and_then(|text| text.parse().ok()).unwrap_or(250_000);
     let place = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a directory on the disk of the build");
     let rows = place.path().join("rows.csv");
     std::fs::write(&rows, csv(events)).expect("the disk takes it");
     println!("{events} dispatches of one org over {DAYS} days, medians of {ROUNDS} interleaved runs\n");
-    let systems: [(&str, fn(&Path, &Path) -> Option<Figures>); 3] =
-        [("IonVeil", ionveil), ("DuckDB", duckdb), ("VictoriaMetrics", victoria_metrics)];
+    let systems: [(&str, Run); 3] = [("IonVeil", ionveil), ("DuckDB", duckdb), ("VictoriaMetrics", victoria_metrics)];
     let mut runs: Vec<Vec<Figures>> = systems.iter().map(|_| Vec::new()).collect();
     for round in 0..ROUNDS {
         for (number, (_, run)) in systems.iter().enumerate() {
