@@ -1,5 +1,7 @@
 //! From CSV to durable and queryable, beside what no journal can beat: the same rows read by the same reader and written
-//! to a plain file with one `fdatasync` per 1,000 rows. Interleaved runs, medians. `cargo bench --bench ingest`
+//! to a plain file with one `fdatasync` per 1,000 rows. Then dispatches that are in memory already, made durable and counted in
+//! batches of 1,000, beside the bare journal that is given what they are stored as. Interleaved runs, medians.
+//! `cargo bench --bench ingest`
 //!
 //! Reads the whole San Francisco file when it lies at `../shared/data`, else the extract in `examples`.
 
@@ -8,17 +10,24 @@
 use std::fs::File;
 use std::io::Write;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::AtomicU64;
-use std::time::Instant;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
-use ionveil::domain::OrgId;
+use ionveil::dispatch::{DispatchEvent, Dispatches, IngestBatch};
+use ionveil::domain::{OrgId, Timestamp};
 use ionveil::ingest::{Mapping, Source, read};
+use ionveil::runtime::{Command as _, Event as _, Given};
+use ionveil::{Config, IonVeil};
+use ionveil_journal::{Append, Journal as _, LocalJournal, NewEvent, Origin, Outcome, Sequence, StreamId};
+use pollster::block_on;
 use serde_json::Value;
+use uuid::Uuid;
 
 const ROUNDS: usize = 5;
-const ROWS_PER_SYNC: usize = 1_000;
+const BATCH: usize = 1_000;
 
 fn main() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
@@ -35,10 +44,124 @@ fn main() {
     println!("{} (median of {ROUNDS} interleaved runs)", input.display());
     println!("plain file + fdatasync  {plain:>10.0} rows/s");
     println!("ionveil ingest          {ionveil:>10.0} rows/s  {:.2} of the plain file", ionveil / plain);
+    durable_batches(&input, &mapping);
+}
+
+/// Dispatches in memory to durable and counted, beside their stored forms in the bare journal.
+fn durable_batches(input: &Path, mapping: &Path) {
+    let events = events_of(input, mapping);
+    let payloads = stored(&events);
+    println!("\n{} dispatches in memory, batches of {BATCH}", events.len());
+    for in_flight in [1, 16] {
+        let (mut ionveil, mut journal) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            journal.push(into_journal(&payloads, in_flight));
+            ionveil.push(into_ionveil(&events, in_flight));
+        }
+        let (ionveil, journal) = (median(ionveil), median(journal));
+        println!("{in_flight} in flight");
+        println!("  bare journal          {journal:>10.0} events/s");
+        println!("  ionveil               {ionveil:>10.0} events/s  {:.2} of the bare journal", ionveil / journal);
+    }
+}
+
+fn events_of(input: &Path, mapping: &Path) -> Vec<DispatchEvent> {
+    let mapping = Mapping::load(mapping).expect("the shipped mapping is good");
+    let org: OrgId = "sffd".parse().expect("a valid org");
+    let mut events = Vec::new();
+    read(&Source::from(input), &org, Some(&mapping), &AtomicU64::new(0), &mut |row| {
+        events.push(row.outcome.expect("every row of this file is good"));
+        ControlFlow::Continue(())
+    })
+    .expect("the file is readable");
+    events
+}
+
+/// What the events are in the journal: type, version, payload.
+fn stored(events: &[DispatchEvent]) -> Vec<(&'static str, u16, Vec<u8>)> {
+    let command = IngestBatch { events: events.to_vec() };
+    let decided = command.decide(&Dispatches::default(), &Given::at(Timestamp::MAX)).expect("never refused");
+    decided.events.iter().map(|event| (event.event_type(), event.version(), event.encode())).collect()
+}
+
+fn into_journal(payloads: &[(&'static str, u16, Vec<u8>)], in_flight: usize) -> f64 {
+    let data = tempfile::tempdir().expect("a directory for the journal");
+    let journal = LocalJournal::open(data.path()).expect("opens");
+    let stream: StreamId = "dispatch/sffd".parse().expect("an address");
+    let event = |(number, (event_type, version, payload)): (usize, &(&'static str, u16, Vec<u8>))| NewEvent {
+        id: Uuid::from_u128(number as u128),
+        event_type: (*event_type).into(),
+        version: *version,
+        codec: ionveil_journal::codec::BINCODE_2,
+        payload: payload.clone(),
+    };
+    let appends: Vec<Append> = payloads
+        .chunks(BATCH)
+        .enumerate()
+        .map(|(batch, payloads)| Append {
+            stream: stream.clone(),
+            expected: Sequence::new((batch * BATCH) as u64),
+            expected_id: None,
+            epoch: 1,
+            origin: Origin::default(),
+            events: payloads.iter().enumerate().map(|(index, it)| event((batch * BATCH + index, it))).collect(),
+        })
+        .collect();
+    let (sender, done) = mpsc::channel();
+    let started = Instant::now();
+    let mut under_way = 0;
+    for append in appends {
+        if under_way == in_flight {
+            done.recv().expect("the journal answers");
+            under_way -= 1;
+        }
+        let sender = sender.clone();
+        let on_outcome = move |outcome: Outcome| {
+            assert!(matches!(outcome, Outcome::Committed(_)), "{outcome:?}");
+            sender.send(()).expect("somebody waits for all of them");
+        };
+        journal.submit(append, Box::new(on_outcome)).expect("taken");
+        under_way += 1;
+    }
+    (0..under_way).for_each(|_| done.recv().expect("the journal answers"));
+    payloads.len() as f64 / started.elapsed().as_secs_f64()
+}
+
+fn into_ionveil(events: &[DispatchEvent], in_flight: usize) -> f64 {
+    let data = tempfile::tempdir().expect("a directory for the data");
+    let ionveil = IonVeil::open(Config::at(data.path())).expect("opens");
+    let aggregator = ionveil.dispatch_aggregator();
+    block_on(aggregator.set_retention(&"sffd".parse().expect("a valid org"), 0)).expect("in range");
+    let copies = events.to_vec();
+    let started = Instant::now();
+    let mut accepted = 0;
+    if in_flight == 1 {
+        let mut copies = copies.into_iter().peekable();
+        while copies.peek().is_some() {
+            let batch = copies.by_ref().take(BATCH).collect();
+            accepted += block_on(aggregator.ingest_batch(batch)).expect("taken").accepted;
+        }
+    } else {
+        let mut stream = aggregator.ingest_stream();
+        for event in copies {
+            stream.push((), event);
+            if stream.is_full() {
+                accepted += block_on(stream.settle()).expect("taken").map_or(0, |settled| settled.report.accepted);
+            }
+        }
+        stream.flush();
+        while let Some(settled) = block_on(stream.settle()).expect("taken") {
+            accepted += settled.report.accepted;
+        }
+    }
+    let rate = accepted as f64 / started.elapsed().as_secs_f64();
+    assert_eq!(accepted, events.len());
+    block_on(ionveil.shutdown(Duration::from_secs(10)));
+    rate
 }
 
 /// Rows per second of the binary itself, from the start of reading until everything is durable and counted.
-fn ingest(input: &std::path::Path, mapping: &std::path::Path) -> f64 {
+fn ingest(input: &Path, mapping: &Path) -> f64 {
     let data = tempfile::tempdir().expect("a directory for the journal");
     let output = Command::new(env!("CARGO_BIN_EXE_ionveil"))
         .args(["--json", "--data"])
@@ -52,7 +175,7 @@ fn ingest(input: &std::path::Path, mapping: &std::path::Path) -> f64 {
     summary["events_per_second"].as_f64().expect("a rate")
 }
 
-fn plain_file(input: &std::path::Path, mapping: &std::path::Path) -> f64 {
+fn plain_file(input: &Path, mapping: &Path) -> f64 {
     let data = tempfile::tempdir().expect("a directory for the file");
     let mapping = Mapping::load(mapping).expect("the shipped mapping is good");
     let org: OrgId = "sffd".parse().expect("a valid org");
@@ -69,7 +192,7 @@ fn plain_file(input: &std::path::Path, mapping: &std::path::Path) -> f64 {
         serde_json::to_writer(&mut pending, &event).expect("an event is JSON");
         rows += 1;
         unsynced += 1;
-        if unsynced == ROWS_PER_SYNC {
+        if unsynced == BATCH {
             sync(&mut pending);
             unsynced = 0;
         }

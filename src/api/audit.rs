@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use ionveil_actors::alerts::Alerts;
 use ionveil_actors::catalogue::payload_json;
-use ionveil_actors::domain::{OrgId, Timestamp};
-use ionveil_actors::error::Error as ServiceError;
+use ionveil_actors::domain::{OrgId, Timestamp, check_id, check_label};
+use ionveil_actors::error::{Error as ServiceError, Invalid};
 use ionveil_actors::rules::Rules;
 use ionveil_actors::runtime::Aggregate as _;
 use ionveil_journal::{Hash, Journal, Position, Record, Sequence, StreamId, StreamSummary, VerifyReport, verify_copy};
@@ -157,8 +157,9 @@ impl Audit {
     /// than that only at the end.
     ///
     /// # Errors
-    /// `corrupt` when an event on the way is damaged.
+    /// `invalid` when the filter asks for what nothing can be called. `corrupt` when an event on the way is damaged.
     pub async fn page(&self, filter: AuditFilter, after: u64) -> Result<Vec<AuditEntry>, Error> {
+        filter.check()?;
         let journal = Arc::clone(self.ionveil.inner.runtime.journal());
         let read = move || read_page(journal.as_ref(), &filter, after);
         Ok(self.ionveil.inner.runtime.run_blocking(read).await?)
@@ -329,6 +330,16 @@ fn is_rule_of(org: &OrgId, record: &Record<'_>, of_org: &mut BTreeSet<String>) -
 }
 
 impl AuditFilter {
+    /// Checks the names that it asks for, for whoever has work to do before the first page.
+    ///
+    /// # Errors
+    /// Names the first that nothing and nobody can bear.
+    pub fn check(&self) -> Result<(), Invalid> {
+        self.incident.as_deref().map_or(Ok(()), |incident| check_id("incident", incident))?;
+        self.alert.as_deref().map_or(Ok(()), |alert| check_label("alert", alert))?;
+        self.user.as_deref().map_or(Ok(()), |user| check_label("user", user))
+    }
+
     /// The record as an entry, if it matches. What the envelope can tell is asked first; payloads are read last.
     fn entry(&self, record: &Record<'_>, named: &Named) -> Option<AuditEntry> {
         let recorded_at = Timestamp::EPOCH.saturating_add_micros(record.recorded_at_micros);

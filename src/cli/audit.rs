@@ -55,6 +55,7 @@ pub(super) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<Exi
         to,
         ..AuditFilter::default()
     };
+    filter.check()?;
     let audit = place.open_to_ask()?.audit();
     print_all(&audit, &filter, output.is_json(), output)?;
     Ok(ExitCode::SUCCESS)

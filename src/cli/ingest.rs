@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use ionveil::dispatch::SetRetention;
 use ionveil::domain::OrgId;
 use ionveil::ingest::{self, Mapping, Rejection, Row, Source};
 use ionveil::{DispatchAggregator, Error, IngestStream, Invalid, Settled};
@@ -62,6 +63,9 @@ pub(super) struct Summary {
 
 pub(super) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<ExitCode, Failure> {
     let org: OrgId = args.org.parse()?;
+    if let Some(hours) = args.retention_hours {
+        SetRetention { hours }.check()?;
+    }
     let mapping = args.mapping.as_deref().map(Mapping::load).transpose()?;
     let sources: Vec<Source> =
         args.files.iter().map(|file| file.parse().unwrap_or_else(|never| match never {})).collect();

@@ -307,6 +307,11 @@ fn the_audit_of_an_incident_has_what_became_of_its_alerts_and_that_of_an_org_its
     assert_eq!(types(&["--incident", "i-2"]), all[..2]);
     assert_eq!(types(&["--org", "o", "--stream", "rules/all"]), ["rule-set", "rule-removed"]);
     assert!(types(&["--org", "other"]).is_empty());
+    assert!(types(&["--alert", "none"]).is_empty());
+    // What nothing can be called is a slip, such as an empty variable of a script, and never "nothing found".
+    for name in ["incident", "alert", "user"] {
+        home.run(&["audit", &format!("--{name}"), ""]).invalid(name, "\"\"");
+    }
 }
 
 #[test]

@@ -406,7 +406,10 @@ fn bad_retention_is_refused_and_changes_nothing() {
         home.run_with(&["ingest", "--org", "sffd", &option, "-"], dispatches_ndjson("a", 1).as_bytes())
             .invalid("retention_hours", value);
     }
-    assert_eq!(home.stat()["events"], 0);
+    // At once: neither a good row nor a file that is there is needed to hear of it.
+    home.run(&["ingest", "--org", "sffd", "--retention-hours", "87660001", "nowhere"])
+        .invalid("retention_hours", "87660001");
+    assert!(!home.data().exists(), "not even a journal was made");
 }
 
 #[test]

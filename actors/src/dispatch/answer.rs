@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::dispatch_event::Status;
-use super::merged::{Filter, Merged};
+use super::merged::{Filter, Merged, Values};
 use super::names::Names;
 use super::query::{
     AggregatedMetric, AggregationType, DashboardSnapshot, DimensionInUse, Dimensions, DimensionsInUse,
@@ -113,7 +113,9 @@ impl Query<Dispatches> for GetDashboardSnapshot {
         metrics.extend(counts);
         metrics.retain(|metric| metric.value.is_some());
         let (mut active, mut pending) = (0, 0);
-        for status in state.ledger.latest_statuses(as_of) {
+        let later = || state.timeline.slices(as_of.as_micros(), i64::MAX);
+        let later_count = later().map(<[Row]>::len).sum();
+        for status in state.ledger.statuses(as_of, later_count, later().flatten().map(|row| row.event)) {
             active += usize::from(status == Status::Active);
             pending += usize::from(status == Status::Pending);
         }
@@ -135,9 +137,9 @@ impl Query<Dispatches> for GetRegions {
 
     fn answer(self, state: &Dispatches, given: &Given) -> Result<BTreeMap<String, RegionSummary>, Error> {
         let span = Windows::over(TimeWindow::All, span_of(state, given, self.start, self.end, None)?)?;
-        let mut regions: BTreeMap<u32, Region> = BTreeMap::new();
+        let mut regions: ByNumber<Region> = ByNumber::new(state.regions.numbers_end());
         for row in span.rows(state).flatten().filter(|row| row.is_closed) {
-            regions.entry(row.region).or_default().add(row);
+            regions.of(row.region).add(row);
         }
         let summary =
             |(number, region): (u32, Region)| Some((state.regions.name(number).to_owned(), region.summary()?));
@@ -151,9 +153,9 @@ impl Query<Dispatches> for GetRegionMap {
 
     fn answer(self, state: &Dispatches, given: &Given) -> Result<Vec<RegionOnMap>, Error> {
         let span = Windows::over(TimeWindow::All, span_of(state, given, self.start, self.end, None)?)?;
-        let mut regions: BTreeMap<&str, (Region, Middle)> = BTreeMap::new();
+        let mut regions: ByNumber<(Region, Middle)> = ByNumber::new(state.regions.numbers_end());
         for (place, row) in state.timeline.located(span.start, span.end).filter(|(_, row)| row.is_closed) {
-            let (region, middle) = regions.entry(state.regions.name(row.region)).or_default();
+            let (region, middle) = regions.of(row.region);
             region.add(row);
             if let Some((latitude, longitude)) = place {
                 middle.latitudes.add(latitude);
@@ -161,17 +163,36 @@ impl Query<Dispatches> for GetRegionMap {
                 middle.located += 1;
             }
         }
-        let on_map = |(name, (region, middle)): (&str, (Region, Middle))| {
+        let on_map = |(number, (region, middle)): (u32, (Region, Middle))| {
             let located = Some(middle.located).filter(|located| *located > 0)?;
             Some(RegionOnMap {
-                region: name.to_owned(),
+                region: state.regions.name(number).to_owned(),
                 latitude: middle.latitudes.value() / located as f64,
                 longitude: middle.longitudes.value() / located as f64,
                 located,
                 summary: region.summary()?,
             })
         };
-        Ok(regions.into_iter().filter_map(on_map).collect())
+        let mut on_map: Vec<RegionOnMap> = regions.into_iter().filter_map(on_map).collect();
+        on_map.sort_unstable_by(|a, b| a.region.cmp(&b.region));
+        Ok(on_map)
+    }
+}
+
+/// Something per name of a dimension, for names that occur; found by the name's number.
+struct ByNumber<T>(Vec<Option<T>>);
+
+impl<T: Default> ByNumber<T> {
+    fn new(numbers_end: usize) -> Self {
+        ByNumber(std::iter::repeat_with(|| None).take(numbers_end).collect())
+    }
+
+    fn of(&mut self, number: u32) -> &mut T {
+        self.0[number as usize].get_or_insert_default()
+    }
+
+    fn into_iter(self) -> impl Iterator<Item = (u32, T)> {
+        (0..).zip(self.0).filter_map(|(number, it)| Some((number, it?)))
     }
 }
 
@@ -184,42 +205,33 @@ struct Middle {
 }
 
 /// What the closed dispatches of one region add up to.
+#[derive(Default)]
 struct Region {
-    average: Merged,
-    median: Merged,
-    p90: Merged,
-    compliance: Merged,
-    distance: Merged,
-}
-
-impl Default for Region {
-    fn default() -> Self {
-        Region {
-            average: Merged::new(Metric::ResponseTime, AggregationType::Average),
-            median: Merged::new(Metric::ResponseTime, AggregationType::Percentile(Percent::P50)),
-            p90: Merged::new(Metric::ResponseTime, AggregationType::Percentile(Percent::P90)),
-            compliance: Merged::new(Metric::SlaCompliance, AggregationType::Average),
-            distance: Merged::new(Metric::Distance, AggregationType::Average),
-        }
-    }
+    count: u64,
+    met: u64,
+    response_times: Values,
+    response_time: ExactSum,
+    distance: ExactSum,
 }
 
 impl Region {
     fn add(&mut self, row: &Row) {
-        let Region { average, median, p90, compliance, distance } = self;
-        for merged in [average, median, p90, compliance, distance] {
-            merged.add(row);
-        }
+        self.count += 1;
+        self.met += u64::from(row.sla_met);
+        self.response_times.push(row.response_time_minutes);
+        self.response_time.add(row.response_time_minutes);
+        self.distance.add(row.distance_km);
     }
 
     fn summary(mut self) -> Option<RegionSummary> {
+        let count = self.count as f64;
         Some(RegionSummary {
-            dispatch_count: self.average.count,
-            avg_response: self.average.value()?,
-            p50_response: self.median.value()?,
-            p90_response: self.p90.value()?,
-            sla_compliance: self.compliance.value()?,
-            avg_distance: self.distance.value()?,
+            dispatch_count: self.count,
+            avg_response: self.response_time.value() / count,
+            p50_response: self.response_times.percentile(Percent::P50.into())?,
+            p90_response: self.response_times.percentile(Percent::P90.into())?,
+            sla_compliance: self.met as f64 / count,
+            avg_distance: self.distance.value() / count,
         })
     }
 }
@@ -303,6 +315,14 @@ pub(super) fn filter_of(state: &Dispatches, dimensions: &Dimensions) -> Option<F
     Some(filter)
 }
 
+/// How many rows lie before `end`. Most windows hold few rows or whole chunks.
+fn rows_before(end: i64, rows: &[Row]) -> usize {
+    match rows.last() {
+        Some(last) if last.at >= end => rows.iter().take_while(|row| row.at < end).count(),
+        _ => rows.len(),
+    }
+}
+
 /// Some windows side by side, in microseconds.
 struct Windows {
     start: i64,
@@ -351,16 +371,20 @@ impl Windows {
         aggregation: AggregationType,
     ) -> Vec<(i64, Merged)> {
         let mut windows: Vec<(i64, Merged)> = Vec::new();
-        // Rows come in the order of time, so that it is only looked up where a row lies when it lies behind the present window.
-        let mut window_end = i64::MIN;
-        for row in self.rows(state).flatten().filter(|row| filter.fits(row)) {
-            if row.at >= window_end {
-                let index = self.width.map_or(0, |width| (row.at - self.start).div_euclid(width));
-                window_end = self.width.map_or(i64::MAX, |width| self.start + (index + 1) * width);
-                windows.push((index, Merged::new(metric, aggregation)));
-            }
-            if let Some((_, window)) = windows.last_mut() {
-                window.add(row);
+        for mut rows in self.rows(state) {
+            // Rows come in the order of time, so that those of a window lie side by side.
+            while let Some(first) = rows.first() {
+                let index = self.width.map_or(0, |width| (first.at - self.start).div_euclid(width));
+                let end = self.width.map_or(i64::MAX, |width| self.start + (index + 1) * width);
+                let (inside, behind) = rows.split_at(rows_before(end, rows));
+                let mut fitting = inside.iter().filter(|row| filter.fits(row)).peekable();
+                if fitting.peek().is_some() {
+                    if windows.last().is_none_or(|(last, _)| *last != index) {
+                        windows.push((index, Merged::new(metric, aggregation)));
+                    }
+                    windows.last_mut().expect("one was just there").1.extend(fitting);
+                }
+                rows = behind;
             }
         }
         windows

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::RETENTION_HOURS_MAX;
 use super::dispatch_event::DispatchEvent;
 use crate::domain::Timestamp;
 use crate::error::Invalid;
@@ -94,6 +95,20 @@ impl fmt::Display for RejectedBecause {
 pub struct SetRetention {
     /// Hours behind the latest event; 0 keeps everything.
     pub hours: u32,
+}
+
+impl SetRetention {
+    /// Checks the range, for whoever has work to do before it is sent.
+    ///
+    /// # Errors
+    /// Over [`RETENTION_HOURS_MAX`].
+    pub fn check(self) -> Result<(), Invalid> {
+        if self.hours > RETENTION_HOURS_MAX {
+            let allowed = format!("0 (for ever) to {RETENTION_HOURS_MAX}");
+            return Err(Invalid::new("retention_hours", self.hours, allowed));
+        }
+        Ok(())
+    }
 }
 
 /// Changes how many regions, and how many unit types, are told apart within retention; those beyond count as `__other__`.

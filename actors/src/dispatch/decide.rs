@@ -9,7 +9,7 @@ use super::command::{IngestBatch, IngestReport, Rejected, RejectedBecause, SetDi
 use super::dispatch_event::DispatchEvent;
 use super::event::{DimensionLimitSet, DispatchRecorded, Event, RetentionSet};
 use super::state::{Dispatches, earliest_kept};
-use super::{DIMENSION_VALUES_MAX, FUTURE_TOLERANCE_MINUTES, METADATA_BYTES_MAX, RETENTION_HOURS_MAX};
+use super::{DIMENSION_VALUES_MAX, FUTURE_TOLERANCE_MINUTES, METADATA_BYTES_MAX};
 use crate::domain::{MICROS_PER_MINUTE, Severity, Timestamp};
 use crate::error::{Error, Invalid};
 use crate::runtime::{Command, Decision, Given};
@@ -30,10 +30,7 @@ impl Command<Dispatches> for SetRetention {
     type Reply = bool;
 
     fn decide(self, state: &Dispatches, _: &Given) -> Result<Decision<Event, bool>, Error> {
-        if self.hours > RETENTION_HOURS_MAX {
-            let allowed = format!("0 (for ever) to {RETENTION_HOURS_MAX}");
-            return Err(Invalid::new("retention_hours", self.hours, allowed).into());
-        }
+        self.check()?;
         let is_change = state.retention_hours() != self.hours;
         let events = if is_change { vec![Event::RetentionSet(RetentionSet { hours: self.hours })] } else { vec![] };
         Ok(Decision { events, reply: is_change })

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::hash::BuildHasher;
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
 use super::dispatch_event::Status;
 use crate::domain::Timestamp;
@@ -24,8 +24,10 @@ pub(super) struct Ledger {
     dispatch_numbers: HashTable<Slot>,
     dispatches: Vec<Dispatch>,
     free_dispatches: Vec<u32>,
-    /// Dispatches of which anything but `closed` is known.
-    ever_open: BTreeSet<u32>,
+    /// The latest report of each dispatch of which anything but `closed` is known.
+    ever_open: HashMap<u32, Report>,
+    /// Those of them whose latest report is not `closed`.
+    open: BTreeSet<u32>,
 }
 
 /// A number in a table, with part of its id's hash: so most other ids are told apart, and tables grow, without a look at ids.
@@ -41,6 +43,9 @@ impl Slot {
         u64::from(self.hash) << 32 | u64::from(self.hash)
     }
 }
+
+/// When a dispatch was reported to be what. The later one counts, at equal instants the higher status.
+type Report = (Timestamp, Status);
 
 #[derive(Debug)]
 struct Event {
@@ -100,9 +105,15 @@ impl Ledger {
         }
         let reported = &mut self.dispatches[dispatch as usize];
         reported.first = number;
-        if status != Status::Closed {
-            reported.open_reports += 1;
-            self.ever_open.insert(dispatch);
+        reported.open_reports += u32::from(status != Status::Closed);
+        if reported.open_reports > 0 {
+            let latest = match self.ever_open.get(&dispatch) {
+                Some(latest) => Some((at, status).max(*latest)),
+                None => self.reports(dispatch).max(),
+            };
+            let latest = latest.expect("one was just put in");
+            self.ever_open.insert(dispatch, latest);
+            let _ = if latest.1 == Status::Closed { self.open.remove(&dispatch) } else { self.open.insert(dispatch) };
         }
         Some(number)
     }
@@ -148,8 +159,10 @@ impl Ledger {
         }
         if status != Status::Closed {
             reported.open_reports -= 1;
+            // While there are more, the latest stays: what is forgotten is the oldest, and all of an instant at once.
             if reported.open_reports == 0 {
                 self.ever_open.remove(&dispatch);
+                self.open.remove(&dispatch);
             }
         }
         if reported.first == NONE {
@@ -169,24 +182,49 @@ impl Ledger {
                 table.shrink_to(table.len() * 2, Slot::spread);
             }
         }
+        if self.ever_open.len() < self.ever_open.capacity() / 4 {
+            self.ever_open.shrink_to(self.ever_open.len() * 2);
+        }
         if self.event_numbers.is_empty() {
             (self.events, self.free_event) = (Vec::new(), None);
             (self.dispatches, self.free_dispatches) = (Vec::new(), Vec::new());
         }
     }
 
-    /// How many dispatches are in each status by their latest report before `as_of`, of those that were ever anything but
-    /// closed. The later report counts, at equal instants the higher status.
-    pub(super) fn latest_statuses(&self, as_of: Timestamp) -> impl Iterator<Item = Status> {
-        self.ever_open.iter().filter_map(move |&dispatch| {
-            let reports = self.reports(dispatch).filter(|event| event.at < as_of);
-            reports.map(|event| (event.at, event.status)).max().map(|(_, status)| status)
+    /// The statuses of dispatches by their latest report before `as_of`: of all that are anything but closed then, and of some
+    /// that are closed. `later` are the numbers of the events at `as_of` or later, `later_count` is how many.
+    pub(super) fn statuses(
+        &self,
+        as_of: Timestamp,
+        later_count: usize,
+        later: impl Iterator<Item = u32>,
+    ) -> impl Iterator<Item = Status> {
+        let mut looked_at: Vec<u32> = if later_count < self.ever_open.len() {
+            // Who is closed by its latest report, and has none later than the instant, was closed then.
+            let later = later.map(|event| self.events[event as usize].dispatch);
+            self.open.iter().copied().chain(later.filter(|dispatch| self.ever_open.contains_key(dispatch))).collect()
+        } else {
+            self.ever_open.keys().copied().collect()
+        };
+        looked_at.sort_unstable();
+        looked_at.dedup();
+        looked_at.into_iter().filter_map(move |dispatch| {
+            let latest = self.reports(dispatch).filter(|(at, _)| *at < as_of).max();
+            latest.map(|(_, status)| status)
         })
     }
 
-    fn reports(&self, dispatch: u32) -> impl Iterator<Item = &Event> {
+    fn reports(&self, dispatch: u32) -> impl Iterator<Item = Report> {
         let entry = |number: u32| (number != NONE).then(|| &self.events[number as usize]);
-        std::iter::successors(entry(self.dispatches[dispatch as usize].first), move |event| entry(event.next))
+        let reports =
+            std::iter::successors(entry(self.dispatches[dispatch as usize].first), move |event| entry(event.next));
+        reports.map(|event| (event.at, event.status))
+    }
+
+    /// How many dispatches anything but `closed` is known of.
+    #[cfg(test)]
+    pub(super) fn ever_open(&self) -> usize {
+        self.ever_open.len().max(self.open.len())
     }
 
     /// The ids of all dispatches that an event reports on, in no order.

@@ -38,7 +38,7 @@ pub(super) struct Merged {
 
 /// What a percentile is read off.
 #[derive(Debug)]
-enum Values {
+pub(super) enum Values {
     Exact(Vec<f64>),
     /// Of more than [`EXACT_SAMPLES_MAX`] values.
     Sketch(QuantileSketch),
@@ -53,26 +53,39 @@ impl Merged {
             met: 0,
             sum: ExactSum::default(),
             extreme: None,
-            values: Values::Exact(Vec::new()),
+            values: Values::default(),
         }
     }
 
     /// Adds a closed dispatch.
     pub(super) fn add(&mut self, row: &Row) {
-        self.count += 1;
-        self.met += u64::from(row.sla_met);
-        let value = match self.metric {
-            Metric::ResponseTime => row.response_time_minutes,
-            Metric::Distance => row.distance_km,
+        self.extend(std::iter::once(row));
+    }
+
+    /// Adds closed dispatches.
+    pub(super) fn extend<'a>(&mut self, rows: impl Iterator<Item = &'a Row>) {
+        let (mut count, mut met) = (0, 0);
+        let rows = rows.inspect(|row| {
+            count += 1;
+            met += u64::from(row.sla_met);
+        });
+        match self.metric {
+            Metric::ResponseTime => self.aggregate(rows.map(|row| row.response_time_minutes)),
+            Metric::Distance => self.aggregate(rows.map(|row| row.distance_km)),
             // Counts tell all there is to know of these.
-            Metric::SlaCompliance | Metric::DispatchCount => return,
-        };
+            Metric::SlaCompliance | Metric::DispatchCount => rows.for_each(|_| ()),
+        }
+        self.count += count;
+        self.met += met;
+    }
+
+    fn aggregate(&mut self, values: impl Iterator<Item = f64>) {
         match self.aggregation {
-            AggregationType::Count => {}
-            AggregationType::Sum | AggregationType::Average => self.sum.add(value),
-            AggregationType::Min => self.extreme = Some(self.extreme.map_or(value, |least| least.min(value))),
-            AggregationType::Max => self.extreme = Some(self.extreme.map_or(value, |most| most.max(value))),
-            AggregationType::Percentile(_) => self.values.push(value),
+            AggregationType::Count => values.for_each(|_| ()),
+            AggregationType::Sum | AggregationType::Average => values.for_each(|value| self.sum.add(value)),
+            AggregationType::Min => self.extreme = values.chain(self.extreme).reduce(f64::min),
+            AggregationType::Max => self.extreme = values.chain(self.extreme).reduce(f64::max),
+            AggregationType::Percentile(_) => values.for_each(|value| self.values.push(value)),
         }
     }
 
@@ -127,8 +140,14 @@ impl Merged {
     }
 }
 
+impl Default for Values {
+    fn default() -> Self {
+        Values::Exact(Vec::new())
+    }
+}
+
 impl Values {
-    fn push(&mut self, value: f64) {
+    pub(super) fn push(&mut self, value: f64) {
         match self {
             Values::Exact(values) if values.len() < EXACT_SAMPLES_MAX => values.push(value),
             Values::Exact(values) => {
@@ -140,7 +159,7 @@ impl Values {
         }
     }
 
-    fn percentile(&mut self, percent: u32) -> Option<f64> {
+    pub(super) fn percentile(&mut self, percent: u32) -> Option<f64> {
         match self {
             Values::Exact(values) if values.is_empty() => None,
             Values::Exact(values) => {

@@ -1,7 +1,8 @@
 //! The values of one dimension, each kept once and known by a number while any event bears it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 /// The value that counts for all beyond the limit.
 pub const OTHER: &str = "__other__";
@@ -26,14 +27,15 @@ impl Names {
     /// Another event bears `name`. Gives the number to know it by, that of [`OTHER`] when the name is new and there are
     /// `names_max` already.
     pub(super) fn take(&mut self, name: &str, names_max: u32) -> u32 {
-        let is_new = !self.numbers.contains_key(name);
-        self.take_as_it_is(if is_new && name != OTHER && self.distinct() >= names_max as usize { OTHER } else { name })
+        if let Some(number) = self.take_known(name) {
+            return number;
+        }
+        self.take_as_it_is(if name != OTHER && self.distinct() >= names_max as usize { OTHER } else { name })
     }
 
     /// As [`Names::take`], whatever the limit.
     pub(super) fn take_as_it_is(&mut self, name: &str) -> u32 {
-        if let Some(&number) = self.numbers.get(name) {
-            self.entries[number as usize].events += 1;
+        if let Some(number) = self.take_known(name) {
             return number;
         }
         let name: Arc<str> = name.into();
@@ -50,6 +52,12 @@ impl Names {
         };
         self.numbers.insert(name, number);
         number
+    }
+
+    fn take_known(&mut self, name: &str) -> Option<u32> {
+        let number = *self.numbers.get(name)?;
+        self.entries[number as usize].events += 1;
+        Some(number)
     }
 
     /// An event that bore the name is forgotten; the last one takes the name with it.

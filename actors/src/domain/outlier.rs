@@ -50,10 +50,26 @@ pub fn outliers(values: &[f64], test: OutlierTest, sensitivity: f64) -> Vec<Comp
         return Vec::new();
     }
     match test {
-        OutlierTest::ZScore => by_deviation(values, sensitivity),
-        OutlierTest::Robust => by_median(values, sensitivity),
+        OutlierTest::ZScore => in_range(values, |values| by_deviation(values, sensitivity)),
+        OutlierTest::Robust => in_range(values, |values| by_median(values, sensitivity)),
         OutlierTest::Poisson => by_probability(values, sensitivity),
     }
+}
+
+/// Values above have squares, and sums of them, that no `f64` holds.
+const LARGE: f64 = 1e150;
+/// Brings whatever an `f64` can be below that. A power of two changes no digit.
+const SMALLER: f64 = f64::from_bits((1023 - 600) << 52);
+
+/// Compares values as they are, or, when some are so large that their squares would be infinite, smaller ones in the same
+/// proportions: scores are the same.
+fn in_range(values: &[f64], compare: impl Fn(&[f64]) -> Vec<Comparison>) -> Vec<Comparison> {
+    if values.iter().all(|value| value.abs() <= LARGE) {
+        return compare(values);
+    }
+    let smaller: Vec<f64> = values.iter().map(|value| value * SMALLER).collect();
+    let as_they_are = |it: Comparison| Comparison { expected: it.expected / SMALLER, ..it };
+    compare(&smaller).into_iter().map(as_they_are).collect()
 }
 
 /// Count, mean and sum of squared distances from it: mergeable, and never computed as a difference of large numbers.
@@ -233,6 +249,20 @@ mod tests {
         let deviation = sample_stddev(&values[..4]).expect("four values");
         let score = compared[4].z_score.expect("a score");
         assert!((score / ((1e15 - 10.0025) / deviation) - 1.0).abs() < 1e-9, "{score}");
+    }
+
+    #[test]
+    fn values_whose_squares_no_number_holds_are_compared_like_any() {
+        for scale in [2f64.powi(500), 2f64.powi(510), 2f64.powi(1020)] {
+            for test in [OutlierTest::ZScore, OutlierTest::Robust] {
+                let values = [3.0, 4.0, 5.0, 4.5, 12.0];
+                let large = values.map(|value| value * scale);
+                for (small, large) in outliers(&values, test, 2.0).iter().zip(outliers(&large, test, 2.0)) {
+                    let expected = Comparison { expected: small.expected * scale, ..*small };
+                    assert_eq!(large, expected, "{test:?} at {scale:e}");
+                }
+            }
+        }
     }
 
     #[test]

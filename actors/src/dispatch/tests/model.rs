@@ -195,7 +195,7 @@ proptest! {
                 }
             }
         }
-        for as_of in [now_plus(0), now_plus(-30 * MIN), now_plus(6 * MIN)] {
+        for as_of in [-200, -61, -30, -5, 0, 6].map(|minute| now_plus(minute * MIN)) {
             let seen = org.ask(GetDashboardSnapshot { org_id: "org".parse().expect("an id"), as_of: Some(Instant::At(as_of)) });
             let seen = seen.expect("an answer");
             prop_assert_eq!(seen.active_dispatches, model.with_status(Status::Active, as_of));
