@@ -1,10 +1,19 @@
-//! Checks, deadlines, memory and restarts of alerting, each beside the journal's own rate in the same run.
-//! `cargo bench --bench alerts`; the part to run may be named: `checks`, `deadlines`, `memory` or `restart`.
+//! Checks, deadlines, memory and restarts of alerting.
+//!
+//! `cargo bench --bench alerts` runs every part, each in a process of its own; after `--` one may be named: `checks`,
+//! `deadlines`, `memory` (which is followed by the restarts). `IONVEIL_BENCH_REPETITIONS` is how often rates are measured
+//! (5), `IONVEIL_BENCH_CHECKS` of so many each (100,000), `IONVEIL_BENCH_DEADLINES` and `IONVEIL_BENCH_OPEN` are how many
+//! deadlines there are in one second (100,000) and how many open incidents (1,000,000).
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
+#[path = "../journal/benches/support/mod.rs"]
+mod support;
+
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ionveil::alerts::GetNextDue;
@@ -12,42 +21,66 @@ use ionveil::domain::{OrgId, Timestamp};
 use ionveil::rules::{AlertRule, AlertSeverity, Condition};
 use ionveil::runtime::{Clock, ManualClock};
 use ionveil::{Config, DispatchEvent, IncidentCheck, IonVeil};
+use ionveil_journal::{Journal, LocalJournal, SnapshotCriteria, StreamId};
 use pollster::block_on;
+use support::{Payloads, append_rate, median, setting};
 
 const CALLERS: usize = 64;
 
 fn main() {
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let is_wanted = |part: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == part);
-    if is_wanted("checks") {
-        checks();
-    }
-    if is_wanted("deadlines") {
-        deadlines(100_000);
-    }
-    if is_wanted("memory") || is_wanted("restart") {
-        memory_and_restart(1_000_000);
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        [] => ["checks", "deadlines", "memory"].into_iter().for_each(|part| in_own_process(&[part])),
+        ["checks"] => checks(),
+        ["deadlines"] => deadlines(count("IONVEIL_BENCH_DEADLINES", 100_000)),
+        ["memory"] => memory(count("IONVEIL_BENCH_OPEN", 1_000_000)),
+        ["restart", dir] => restart(Path::new(dir)),
+        _ => panic!("there are the parts checks, deadlines and memory, not {arguments:?}"),
     }
 }
 
-fn org() -> OrgId {
-    "org".parse().expect("an id")
+/// Memory that one part has left behind is not the next one's, and a start is one with nothing in memory.
+fn in_own_process(arguments: &[&str]) {
+    let itself = std::env::current_exe().expect("known");
+    let status = Command::new(itself).args(arguments).status().expect("it starts");
+    assert!(status.success(), "{arguments:?}: {status}");
+}
+
+fn count(name: &str, default: usize) -> usize {
+    setting(name, default as f64) as usize
+}
+
+fn temporary() -> tempfile::TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory on the disk of the build")
+}
+
+fn org(number: usize) -> OrgId {
+    format!("org-{number}").parse().expect("an id")
 }
 
 fn noon() -> Timestamp {
     "2026-03-01T12:00:00Z".parse().expect("an instant")
 }
 
-fn check(number: usize, micros: i64) -> IncidentCheck {
+fn check(orgs: usize, number: usize, micros: i64) -> IncidentCheck {
     IncidentCheck {
         incident_id: format!("incident-{number}"),
-        org_id: org(),
+        org_id: org(number % orgs),
         priority: 1,
         dispatch_time: noon().saturating_add_micros(micros),
         arrival_time: None,
         closed_time: None,
         current_time: None,
     }
+}
+
+fn dispatch(orgs: usize, number: usize) -> DispatchEvent {
+    let event = DispatchEvent::from_json(&serde_json::json!({
+        "event_id": format!("e-{number}"), "org_id": org(number % orgs), "dispatch_id": "d", "timestamp": noon(),
+        "severity": 3, "response_time_minutes": 1.0, "distance_km": 1.0, "region": "r", "unit_type": "u",
+    }));
+    event.expect("an event")
 }
 
 fn open(dir: &Path, clock: &Arc<ManualClock>) -> IonVeil {
@@ -65,8 +98,34 @@ fn add_rules(ionveil: &IonVeil) {
     }
 }
 
-/// Runs `work` for each number, by 64 callers that each wait for their answer; per second.
-fn by_callers(count: usize, work: impl Fn(usize) + Sync) -> f64 {
+/// Per second: 64 callers, each a task that waits for its answer before it goes on, all on one thread of the host's.
+fn by_tasks<F: Future<Output = ()> + Send>(count: usize, work: impl Fn(usize) -> F + Send + Sync + 'static) -> f64 {
+    let (work, next) = (Arc::new(work), Arc::new(AtomicUsize::new(0)));
+    let host = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let started = Instant::now();
+    host.block_on(async {
+        let mut callers = tokio::task::JoinSet::new();
+        for _ in 0..CALLERS {
+            let (work, next) = (Arc::clone(&work), Arc::clone(&next));
+            callers.spawn(async move {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= count {
+                        break;
+                    }
+                    work(number).await;
+                }
+            });
+        }
+        while let Some(done) = callers.join_next().await {
+            done.expect("no panic");
+        }
+    });
+    count as f64 / started.elapsed().as_secs_f64()
+}
+
+/// Per second: 64 callers, each a thread that blocks until it has its answer.
+fn by_threads(count: usize, work: impl Fn(usize) + Sync) -> f64 {
     let started = Instant::now();
     std::thread::scope(|scope| {
         for caller in 0..CALLERS {
@@ -77,90 +136,134 @@ fn by_callers(count: usize, work: impl Fn(usize) + Sync) -> f64 {
     count as f64 / started.elapsed().as_secs_f64()
 }
 
-/// Durable checks by 64 callers, beside as many durable dispatches: one event each, through the same runtime and journal.
+fn check_all(
+    ionveil: &IonVeil,
+    orgs: usize,
+    count: usize,
+    micros: impl Fn(usize) -> i64 + Send + Sync + 'static,
+) -> f64 {
+    let monitor = ionveil.sla_monitor_service();
+    by_tasks(count, move |number| {
+        let checked = monitor.clone();
+        let check = check(orgs, number, micros(number));
+        async move {
+            checked.check_incident(check).await.expect("checked");
+        }
+    })
+}
+
+/// Durable checks of new incidents, beside as many durable dispatches and the bare journal's appends of 200 bytes each.
 fn checks() {
-    const COUNT: usize = 100_000;
-    let (mut checked, mut ingested) = (Vec::new(), Vec::new());
-    for _ in 0..3 {
-        let dir = tempfile::tempdir().expect("a directory");
-        let clock = Arc::new(ManualClock::new(noon()));
-        let ionveil = open(dir.path(), &clock);
-        add_rules(&ionveil);
-        let monitor = ionveil.sla_monitor_service();
-        checked.push(by_callers(COUNT, |number| {
-            block_on(monitor.check_incident(check(number, 0))).expect("checked");
-        }));
-        let aggregator = ionveil.dispatch_aggregator();
-        ingested.push(by_callers(COUNT, |number| {
-            let event = DispatchEvent::from_json(&serde_json::json!({
-                "event_id": format!("e-{number}"), "org_id": "org", "dispatch_id": "d", "timestamp": noon(), "severity": 3,
-                "response_time_minutes": 1.0, "distance_km": 1.0, "region": "r", "unit_type": "u",
-            }));
-            block_on(aggregator.ingest_event(event.expect("an event"))).expect("taken");
-        }));
-    }
-    let (checked, ingested) = (median(checked), median(ingested));
-    println!("durable checks, {CALLERS} callers      {checked:>10.0} /s");
+    let repetitions = count("IONVEIL_BENCH_REPETITIONS", 5);
+    let checks = count("IONVEIL_BENCH_CHECKS", 100_000);
+    println!("durable incident checks/s of {CALLERS} callers, medians of {repetitions} interleaved runs\n");
     println!(
-        "durable dispatches, {CALLERS} callers  {ingested:>10.0} /s  checks are {:.2} of that",
-        checked / ingested
+        "{:>8} {:>12} {:>14} {:>16} {:>14} {:>8}",
+        "", "journal", "tasks check", "threads check", "tasks ingest", "ratio"
     );
+    for orgs in [1, 16] {
+        let mut rates = vec![Vec::new(); 5];
+        for _ in 0..repetitions {
+            let dir = temporary();
+            let journal = LocalJournal::open(&dir.path().join("bare")).expect("opens");
+            let bare = append_rate(&journal, &Payloads::new(), CALLERS, 1, Duration::from_secs(1));
+            journal.close();
+            let clock = Arc::new(ManualClock::new(noon()));
+            let ionveil = open(&dir.path().join("tasks"), &clock);
+            add_rules(&ionveil);
+            let tasks = check_all(&ionveil, orgs, checks, |_| 0);
+            let aggregator = ionveil.dispatch_aggregator();
+            let ingested = by_tasks(checks, move |number| {
+                let (aggregator, event) = (aggregator.clone(), dispatch(orgs, number));
+                async move {
+                    aggregator.ingest_event(event).await.expect("taken");
+                }
+            });
+            block_on(ionveil.shutdown(Duration::from_secs(60)));
+            let ionveil = open(&dir.path().join("threads"), &clock);
+            add_rules(&ionveil);
+            let monitor = ionveil.sla_monitor_service();
+            let threads = by_threads(checks, |number| {
+                block_on(monitor.check_incident(check(orgs, number, 0))).expect("checked");
+            });
+            block_on(ionveil.shutdown(Duration::from_secs(60)));
+            for (rates, rate) in rates.iter_mut().zip([bare, tasks, threads, ingested, tasks / bare]) {
+                rates.push(rate);
+            }
+        }
+        let medians: Vec<f64> = rates.into_iter().map(median).collect();
+        let [bare, tasks, threads, ingested, ratio] = medians[..] else { unreachable!("five columns") };
+        println!(
+            "{:>8} {bare:>12.0} {tasks:>14.0} {threads:>16.0} {ingested:>14.0} {ratio:>8.2}",
+            format!("{orgs} orgs")
+        );
+    }
 }
 
 /// So many deadlines in the same second: how long until the last alert is durable.
 fn deadlines(count: usize) {
-    let dir = tempfile::tempdir().expect("a directory");
-    let clock = Arc::new(ManualClock::new(noon()));
-    let ionveil = open(dir.path(), &clock);
-    add_rules(&ionveil);
-    let monitor = ionveil.sla_monitor_service();
-    by_callers(count, |number| {
-        let within_the_second = (number * 1_000_000 / count) as i64;
-        block_on(monitor.check_incident(check(number, within_the_second - 1_000_000))).expect("checked");
-    });
-    clock.set(noon().saturating_add_micros(225_000_000));
-    let started = Instant::now();
-    block_on(ionveil.alerts().run_due(clock.now())).expect("done");
-    let took = started.elapsed().as_secs_f64();
-    let raised = block_on(monitor.get_active_alerts(&org(), None, None)).expect("a list").len();
-    assert_eq!(raised, count);
-    println!("{count} deadlines in one second    {took:>10.2} s until all alerts are durable");
-}
-
-/// Memory of open incidents, and how long a start takes with and without snapshots.
-fn memory_and_restart(count: usize) {
-    let dir = tempfile::tempdir().expect("a directory");
-    let clock = Arc::new(ManualClock::new(noon()));
-    let before = resident_mib();
-    let ionveil = open(dir.path(), &clock);
-    add_rules(&ionveil);
-    let monitor = ionveil.sla_monitor_service();
-    by_callers(count, |number| {
-        block_on(monitor.check_incident(check(number, 0))).expect("checked");
-    });
-    println!("{count} open incidents             {:>10.0} MiB resident, journal and all", resident_mib() - before);
-    block_on(ionveil.shutdown(Duration::from_secs(60)));
-    drop((monitor, ionveil));
-    for snapshots in ["with snapshots", "without"] {
-        if snapshots == "without" {
-            let _ = std::fs::remove_dir_all(dir.path().join("journal/snapshots"));
-        }
-        let started = Instant::now();
+    for orgs in [1, 16] {
+        let dir = temporary();
+        let clock = Arc::new(ManualClock::new(noon()));
         let ionveil = open(dir.path(), &clock);
-        let due = block_on(ionveil.alerts().ask("org", GetNextDue, Default::default())).expect("an answer");
-        assert!(due.is_some());
-        println!("restart {snapshots:<22} {:>10.2} s", started.elapsed().as_secs_f64());
+        add_rules(&ionveil);
+        check_all(&ionveil, orgs, count, move |number| (number * 1_000_000 / count) as i64 - 1_000_000);
+        clock.set(noon().saturating_add_micros(225_000_000));
+        let started = Instant::now();
+        block_on(ionveil.alerts().run_due(clock.now())).expect("done");
+        let took = started.elapsed().as_secs_f64();
+        let monitor = ionveil.sla_monitor_service();
+        let raised: usize = (0..orgs)
+            .map(|number| block_on(monitor.get_active_alerts(&org(number), None, None)).expect("a list").len())
+            .sum();
+        assert_eq!(raised, count);
+        println!("{count} deadlines in one second, {orgs} orgs {took:>10.2} s until all alerts are durable");
         block_on(ionveil.shutdown(Duration::from_secs(60)));
     }
 }
 
-fn resident_mib() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
-    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or(f64::NAN) / 1_024.0
+/// Memory of open incidents of one org; then how long a start takes with and without snapshots.
+fn memory(count: usize) {
+    let dir = temporary();
+    let clock = Arc::new(ManualClock::new(noon()));
+    let before = memory_mib("VmRSS:");
+    let ionveil = open(dir.path(), &clock);
+    add_rules(&ionveil);
+    let rate = check_all(&ionveil, 1, count, |number| number as i64);
+    println!(
+        "{count} open incidents             {:>10.0} MiB resident, journal and all; at most {:.0} MiB; {rate:.0} checks/s",
+        memory_mib("VmRSS:") - before,
+        memory_mib("VmHWM:") - before,
+    );
+    block_on(ionveil.shutdown(Duration::from_secs(60)));
+    drop(ionveil);
+    let path = dir.path().to_str().expect("the build's directory is UTF-8");
+    in_own_process(&["restart", path]);
+    let journal = LocalJournal::open(&dir.path().join("journal")).expect("opens");
+    let stream: StreamId = format!("alerts/{}", org(0)).parse().expect("an id");
+    let deleted = journal.delete_snapshots(&stream, &SnapshotCriteria::ALL).expect("deleted");
+    journal.close();
+    println!("{deleted} snapshots deleted");
+    in_own_process(&["restart", path]);
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+fn restart(dir: &Path) {
+    let clock = Arc::new(ManualClock::new(noon()));
+    let before = memory_mib("VmRSS:");
+    let started = Instant::now();
+    let ionveil = open(dir, &clock);
+    let opened = started.elapsed().as_secs_f64();
+    let due = block_on(ionveil.alerts().ask(org(0).as_str(), GetNextDue, Default::default())).expect("an answer");
+    let took = started.elapsed().as_secs_f64();
+    assert!(due.is_some());
+    let resident = memory_mib("VmRSS:") - before;
+    println!("restart {took:>10.2} s, of which the journal took {opened:.2} s; {resident:.0} MiB resident");
+    block_on(ionveil.shutdown(Duration::from_secs(60)));
+}
+
+/// Of this process, from the kernel.
+fn memory_mib(name: &str) -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or(f64::NAN) / 1_024.0
 }

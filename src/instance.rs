@@ -151,6 +151,7 @@ pub(crate) struct Inner {
     pub(crate) notifications: Registry<Notifications>,
     pub(crate) known: KnownCache,
     pub(crate) judges: Judges,
+    clock: Arc<dyn Clock>,
     in_background: AtomicBool,
     ending: Arc<Ending>,
 }
@@ -197,7 +198,7 @@ impl IonVeil {
             drained: Mutex::new(None),
         });
         let alerts = Registry::new(&runtime);
-        let sender = Sender::new(config.channels, alerts.clone(), config.clock);
+        let sender = Sender::new(config.channels, alerts.clone(), Arc::clone(&config.clock));
         let inner = Arc::new(Inner {
             dispatches,
             updates,
@@ -210,6 +211,7 @@ impl IonVeil {
             notifications: Registry::with_effects(&runtime, sender),
             known: KnownCache::default(),
             judges: Judges::default(),
+            clock: config.clock,
             in_background: AtomicBool::new(config.has_background),
             runtime,
             ending,
@@ -288,6 +290,11 @@ impl IonVeil {
     pub(crate) fn at(&self, now: Timestamp) -> Self {
         let caller = Caller { now: Some(now), ..self.caller.clone() };
         IonVeil { inner: Arc::clone(&self.inner), caller }
+    }
+
+    /// The instant it acts at.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.caller.now.unwrap_or_else(|| self.inner.clock.now())
     }
 
     /// Begins to do what is due by itself: deadlines, escalations, messages. Once.

@@ -1,6 +1,8 @@
 //! Who is told when nobody answers.
 
-use ionveil_actors::alerts::{Alert, EscalateAlert, EscalateDue, GetLastChange, TakeKnown};
+use ionveil_actors::alerts::{
+    Alert, EscalateAlert, EscalateDue, Event, GetLastChange, PolicyWhatIf, PolicyWhatIfRun, TakeKnown,
+};
 use ionveil_actors::domain::{OrgId, Timestamp};
 use ionveil_actors::error::Invalid;
 use ionveil_actors::escalation::{EscalationPolicy, GetPolicy, SetPolicy};
@@ -8,7 +10,7 @@ use ionveil_actors::runtime::Caller;
 use uuid::Uuid;
 
 use super::known::known;
-use super::sla_monitor_service::{as_user, org_of_alert};
+use super::sla_monitor_service::{as_user, org_of_alert, read_history};
 use crate::error::Error;
 use crate::instance::IonVeil;
 
@@ -81,10 +83,21 @@ impl EscalationManager {
     /// # Errors
     /// `not_found`; `conflict` when it is acknowledged, resolved or suppressed, or all its steps or levels are used up.
     pub async fn escalate_alert(&self, alert_id: Uuid, user_id: &str, reason: &str) -> Result<Alert, Error> {
-        let org = org_of_alert(&self.ionveil, alert_id).await?;
+        let org = org_of_alert(&self.ionveil, alert_id, "escalated").await?;
         let (user, reason) = (user_id.to_owned(), reason.to_owned());
         let command = EscalateAlert { alert_id, user_id: user, reason, at: None };
         Ok(self.ionveil.inner.alerts.tell(&org, command, as_user(&self.ionveil, user_id)).await?)
+    }
+
+    /// What another policy would have done on the org's recorded alerts since `from`: their raises, acknowledgements and
+    /// resolutions as they were, their steps by that policy, up to the last recorded instant. Nothing is changed.
+    ///
+    /// # Errors
+    /// `invalid` when the policy could not be followed.
+    pub async fn what_if(&self, org: &OrgId, policy: EscalationPolicy, from: Timestamp) -> Result<PolicyWhatIf, Error> {
+        let run = PolicyWhatIfRun::new(org.clone(), policy, from)?;
+        let take = |run: &mut PolicyWhatIfRun, _, event: &Event| run.take(event).map_err(|error| error.to_string());
+        Ok(read_history(&self.ionveil, org.as_str(), run, take).await?.finish())
     }
 
     fn caller(&self) -> Caller {
