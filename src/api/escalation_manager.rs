@@ -54,28 +54,31 @@ impl EscalationManager {
         Ok(version.map(|version| version.policy))
     }
 
-    /// Escalates every alert of every org that is due for it, one step each; replies with those alerts. What is refused for
-    /// one org changes nothing in the others.
+    /// Escalates every alert of every org that is due for it, one step each; replies with those alerts. An org with an
+    /// unresolved alert that was touched later than the instant given is left as it is, with a warning in the log.
     ///
     /// # Errors
-    /// `invalid` when the instant lies before the last one of an alert that it looks at.
+    /// `invalid` when that is so of every org that has unresolved alerts.
     pub async fn check_escalations(&self) -> Result<Vec<Alert>, Error> {
         let alerts = &self.ionveil.inner.alerts;
-        let orgs = alerts.ids();
-        if let Some(now) = self.ionveil.caller.now {
-            for org in &orgs {
-                if let Some(last) = alerts.ask(org, GetLastChange, self.caller()).await?.filter(|&last| now < last) {
-                    let allowed = format!("{last} or later, the last instant of what it touches");
-                    return Err(Invalid::new("now", now, allowed).into());
-                }
+        let (mut escalated, mut has_checked, mut too_early) = (Vec::new(), false, None);
+        for org in alerts.ids() {
+            let last = alerts.ask(&org, GetLastChange, self.caller()).await?;
+            if let (Some(now), Some(last)) = (self.ionveil.caller.now, last)
+                && now < last
+            {
+                tracing::warn!(org, %now, %last, "escalations are not checked: the org has alerts that were touched later");
+                let allowed = format!("{last} or later, the last instant of what it touches");
+                too_early = too_early.or(Some(Invalid::new("now", now, allowed)));
+                continue;
             }
+            has_checked |= last.is_some();
+            escalated.extend(alerts.tell(&org, EscalateDue { at: None }, self.caller()).await?);
         }
-        let mut escalated = Vec::new();
-        for org in orgs {
-            let command = EscalateDue { at: None };
-            escalated.extend(alerts.tell(&org, command, self.caller()).await?);
+        match too_early {
+            Some(invalid) if !has_checked => Err(invalid.into()),
+            _ => Ok(escalated),
         }
-        Ok(escalated)
     }
 
     /// Passes an alert on to the next level, by hand.
