@@ -1,21 +1,30 @@
-//! Checks, deadlines, memory and restarts of alerting.
+//! Checks, deadlines, memory and restarts of alerting, and how fast alerts are taken in beside Prometheus Alertmanager.
 //!
 //! `cargo bench --bench alerts` runs every part, each in a process of its own; after `--` one may be named: `checks`,
 //! `deadlines`, `memory` (which is followed by the restarts). `IONVEIL_BENCH_REPETITIONS` is how often rates are measured
 //! (5), `IONVEIL_BENCH_CHECKS` of so many each (100,000), `IONVEIL_BENCH_DEADLINES` and `IONVEIL_BENCH_OPEN` are how many
 //! deadlines there are in one second (100,000) and how many open incidents (1,000,000).
+//!
+//! The part `alertmanager` needs Debian's package, unpacked anywhere, and says so where it is not there:
+//!
+//! ```sh
+//! apt-get download prometheus-alertmanager && dpkg -x prometheus-alertmanager_*.deb alertmanager
+//! IONVEIL_BENCH_ALERTMANAGER=$PWD/alertmanager/usr/bin/prometheus-alertmanager cargo bench --bench alerts -- alertmanager
+//! ```
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
-#[path = "../journal/benches/support/mod.rs"]
+mod alertmanager;
+#[path = "../../journal/benches/support/mod.rs"]
 mod support;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use alertmanager::Alertmanager;
 use ionveil::alerts::GetNextDue;
 use ionveil::domain::{OrgId, Timestamp};
 use ionveil::rules::{AlertRule, AlertSeverity, Condition};
@@ -31,12 +40,13 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
-        [] => ["checks", "deadlines", "memory"].into_iter().for_each(|part| in_own_process(&[part])),
+        [] => ["checks", "deadlines", "memory", "alertmanager"].into_iter().for_each(|part| in_own_process(&[part])),
         ["checks"] => checks(),
         ["deadlines"] => deadlines(count("IONVEIL_BENCH_DEADLINES", 100_000)),
         ["memory"] => memory(count("IONVEIL_BENCH_OPEN", 1_000_000)),
+        ["alertmanager"] => beside_alertmanager(),
         ["restart", dir] => restart(Path::new(dir)),
-        _ => panic!("there are the parts checks, deadlines and memory, not {arguments:?}"),
+        _ => panic!("there are the parts checks, deadlines, memory and alertmanager, not {arguments:?}"),
     }
 }
 
@@ -259,6 +269,41 @@ fn restart(dir: &Path) {
     let resident = memory_mib("VmRSS:") - before;
     println!("restart {took:>10.2} s, of which the journal took {opened:.2} s; {resident:.0} MiB resident");
     block_on(ionveil.shutdown(Duration::from_secs(60)));
+}
+
+/// Alerts raised by checks of breached incidents and on disk when they are acknowledged, beside alerts that Alertmanager has
+/// taken in, which are in its memory only. Ours come in process, theirs over HTTP on loopback, one or 64 at a time.
+fn beside_alertmanager() {
+    let Some(program) = std::env::var_os("IONVEIL_BENCH_ALERTMANAGER").map(PathBuf::from) else {
+        println!("alertmanager: skipped, IONVEIL_BENCH_ALERTMANAGER does not say where it is");
+        return;
+    };
+    let (repetitions, alerts) = (count("IONVEIL_BENCH_REPETITIONS", 5), count("IONVEIL_BENCH_CHECKS", 100_000));
+    let dir = temporary();
+    let theirs = Alertmanager::start(&program, dir.path());
+    let mut rates = vec![Vec::new(); 5];
+    for run in 0..repetitions {
+        let dir = temporary();
+        let clock = Arc::new(ManualClock::new(noon()));
+        let ionveil = open(dir.path(), &clock);
+        let breach = AlertRule::new("breach", "Breach", Condition::SlaBreach, AlertSeverity::Critical);
+        block_on(ionveil.sla_monitor_service().add_rule(breach)).expect("stored");
+        let raised = check_all(&ionveil, 1, alerts, |_| -360_000_000);
+        let known = block_on(ionveil.sla_monitor_service().get_active_alerts(&org(0), None, None)).expect("a list");
+        assert_eq!(known.len(), alerts);
+        block_on(ionveil.shutdown(Duration::from_secs(60)));
+        let single = theirs.rate(2 * run, CALLERS, 1, alerts);
+        let batched = theirs.rate(2 * run + 1, 4, 64, alerts);
+        for (rates, rate) in rates.iter_mut().zip([raised, single, batched, raised / single, raised / batched]) {
+            rates.push(rate);
+        }
+    }
+    let medians: Vec<f64> = rates.into_iter().map(median).collect();
+    let [raised, single, batched, to_single, to_batched] = medians[..] else { unreachable!("five figures") };
+    println!("alerts/s of {CALLERS} callers, medians of {repetitions} interleaved runs\n");
+    println!("ionveil, in process, durable             {raised:>10.0}");
+    println!("Alertmanager, HTTP, one a request        {single:>10.0}  ionveil takes {to_single:.2} times as many");
+    println!("Alertmanager, HTTP, 64 a request         {batched:>10.0}  ionveil takes {to_batched:.2} times as many");
 }
 
 /// Of this process, from the kernel.
