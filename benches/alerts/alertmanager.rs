@@ -25,7 +25,6 @@ impl Alertmanager {
             .arg(format!("--web.listen-address={address}"))
             .args(["--cluster.listen-address=", "--log.level=error"])
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
             .spawn()
             .expect("it starts");
         let begin = Instant::now();

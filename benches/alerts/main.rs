@@ -5,11 +5,11 @@
 //! (5), `IONVEIL_BENCH_CHECKS` of so many each (100,000), `IONVEIL_BENCH_DEADLINES` and `IONVEIL_BENCH_OPEN` are how many
 //! deadlines there are in one second (100,000) and how many open incidents (1,000,000).
 //!
-//! The part `alertmanager` needs Debian's package, unpacked anywhere, and says so where it is not there:
+//! The part `alertmanager` needs Debian's package, and says so where it is not there:
 //!
 //! ```sh
-//! apt-get download prometheus-alertmanager && dpkg -x prometheus-alertmanager_*.deb alertmanager
-//! IONVEIL_BENCH_ALERTMANAGER=$PWD/alertmanager/usr/bin/prometheus-alertmanager cargo bench --bench alerts -- alertmanager
+//! apt-get install prometheus-alertmanager
+//! IONVEIL_BENCH_ALERTMANAGER=/usr/bin/prometheus-alertmanager cargo bench --bench alerts -- alertmanager
 //! ```
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]

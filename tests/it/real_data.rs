@@ -352,7 +352,10 @@ fn breaches_and_compliance_of_all_incidents_match_the_reference() {
 
     let violations = home.run(&["incident", "violations", "--org", "sffd"]).document();
     let violations = violations.as_array().expect("an array");
-    let of = |priority: &str| violations.iter().filter(|it| it["priority"].to_string() == priority).collect::<Vec<_>>();
+    let of = |priority: &str| {
+        let priority: Value = priority.parse().expect("a number");
+        violations.iter().filter(|it| it["priority"] == priority).collect::<Vec<_>>()
+    };
     assert_eq!(json!(violations.len()), figures["overall"]["sla_breached"]);
     for (priority, expected) in figures["by_priority"].as_object().expect("groups") {
         let breached = of(priority);
