@@ -3,7 +3,7 @@
 //! Everything that is set against something is measured in turn in one run, and a ratio is the median over the repetitions.
 //! `cargo bench -p ionveil-actors --bench runtime`; `IONVEIL_BENCH_SECONDS` is the time per measurement (0.8),
 //! `IONVEIL_BENCH_REPETITIONS` their number (5), and `IONVEIL_BENCH_ONLY` may name one part: `rates`, `latency`, `recovery`
-//! or `memory`. The crate cqrs-es on SQLite is in `benches/peers`.
+//! or `memory`. The crate cqrs-es on SQLite and PostgreSQL is in `benches/peers-actors`.
 
 #![allow(clippy::print_stdout)] // the table is what a benchmark is for
 

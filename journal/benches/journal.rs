@@ -7,7 +7,7 @@
 //!
 //! `cargo bench -p ionveil-journal`; `IONVEIL_BENCH_SECONDS` is the time per measurement (0.8) and
 //! `IONVEIL_BENCH_REPETITIONS` their number (5). `IONVEIL_BENCH_MILLIONS=3` shows instead what a journal of so many million
-//! events takes in memory and time to read, with caches of several sizes, which lasts a minute. `IONVEIL_BENCH_ROW` is for a
+//! events takes in memory and time to read, which lasts half a minute. `IONVEIL_BENCH_ROW` is for a
 //! profiler: only the appends of that row, from 1, and nothing else.
 
 #![allow(clippy::print_stdout)] // the table is what a benchmark is for
@@ -23,7 +23,7 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use ionveil_journal::{Append, Journal, LocalJournal, Options, Outcome, Position, Sequence, StreamId};
+use ionveil_journal::{Append, Journal, LocalJournal, Outcome, Position, Sequence, StreamId};
 
 use support::{
     APPENDS, Engine, GroupWriter, PAYLOAD_LEN, Payloads, PlainFile, STREAMS, Sink, append_events, append_rate, frame,
@@ -148,35 +148,29 @@ fn memory(dir: &Path, payloads: &Payloads, millions: u64) {
     let bytes = journal.stat().bytes_on_disk as f64 / journal.stat().events as f64;
     drop(journal);
     println!("{bytes:.0} bytes on disk per event\n");
-    println!(
-        "{:>10} {:>10} {:>14} {:>18} {:>14} {:>14}",
-        "cache MiB", "open s", "open, MiB more", "a stream, events/s", "all, events/s", "then MiB more"
-    );
-    for mib in CACHES_MIB {
-        // A process each, since memory that was given back is seldom seen to be.
-        let program = std::env::current_exe().expect("this one");
-        let mut measure = std::process::Command::new(program);
-        let ended = measure.env("IONVEIL_BENCH_READ", dir).env("IONVEIL_BENCH_CACHE", mib.to_string()).status();
-        assert!(ended.expect("started").success());
-    }
+    // A process of its own, since memory that was given back is seldom seen to be.
+    let program = std::env::current_exe().expect("this one");
+    let ended = std::process::Command::new(program).env("IONVEIL_BENCH_READ", dir).status();
+    assert!(ended.expect("started").success());
 }
 
-const CACHES_MIB: [u64; 5] = [16, 32, 64, 256, 1024];
-
-/// One row: opening a journal that is there, reading one of its streams and then all of it, and the memory that takes.
+/// Opening a journal that is there, reading one of its streams, all of it, and verifying it, with the memory that takes.
 fn reading(dir: &Path) {
-    let mib = setting("IONVEIL_BENCH_CACHE", 64.0) as u64;
     let before = resident_mib();
     let begin = on_processor();
-    let journal = LocalJournal::open_with(dir, Options { cache_bytes: mib << 20 }).expect("opens");
-    let opening = on_processor() - begin;
-    let opened = resident_mib() - before;
+    let journal = LocalJournal::open(dir).expect("opens");
+    let seconds = on_processor() - begin;
+    println!("{:>34} {seconds:>14.2}   {} MiB more than before", "opening, seconds", resident_mib() - before);
     let stream: StreamId = "dispatch/7".parse().expect("a stream");
     let (of_stream, _) = journal.stream_head(&stream).expect("it has events");
-    let stream_rate = rate(of_stream.get(), || read_stream(&journal, &stream));
-    let rate = rate(journal.head().position.get(), || read_all(&journal));
-    let then = resident_mib() - before;
-    println!("{mib:>10} {opening:>10.2} {opened:>14} {stream_rate:>18.0} {rate:>14.0} {then:>14}");
+    let of_stream = rate(of_stream.get(), || read_stream(&journal, &stream));
+    println!("{:>34} {of_stream:>14.0}   {} MiB more", "one stream, events/s", resident_mib() - before);
+    let of_all = rate(journal.head().position.get(), || read_all(&journal));
+    println!("{:>34} {of_all:>14.0}   {} MiB more", "all, events/s", resident_mib() - before);
+    let begin = on_processor();
+    let events = journal.verify(None, &mut |_| {}).expect("readable").events;
+    let verified = events as f64 / (on_processor() - begin);
+    println!("{:>34} {verified:>14.0}   {} MiB more", "verified, events/s", resident_mib() - before);
 }
 
 fn resident_mib() -> u64 {
@@ -195,41 +189,40 @@ fn replay(place: &Path, payloads: &Payloads, repetitions: usize) {
     drop(journal);
 
     let one: StreamId = "dispatch/one".parse().expect("a stream");
-    // With the default cache, and with one that holds all of it.
-    let caches = [Options::default().cache_bytes, 1 << 30];
-    let mut results = [(); 2].map(|()| (Vec::new(), Vec::new(), Vec::new()));
+    let (mut scans, mut of_one, mut opens) = (Vec::new(), Vec::new(), Vec::new());
     let mut bytes = [std::fs::metadata(&file).expect("there").len() as f64, 0.0];
     for _ in 0..repetitions {
-        for ((scans, of_one, opens), cache_bytes) in results.iter_mut().zip(caches) {
-            let of_plain = rate(REPLAY_EVENTS, || scan_plain(&file));
-            let begin = on_processor();
-            let journal = LocalJournal::open_with(&dir, Options { cache_bytes }).expect("opens");
-            opens.push(on_processor() - begin);
-            let of_journal = rate(REPLAY_EVENTS, || read_all(&journal));
-            scans.push([of_plain, of_journal]);
-            of_one.push(rate(REPLAY_APPENDS * REPLAY_OF_ONE, || read_stream(&journal, &one)));
-            bytes[1] = journal.stat().bytes_on_disk as f64;
-        }
+        let of_plain = rate(REPLAY_EVENTS, || scan_plain(&file));
+        let begin = on_processor();
+        let journal = LocalJournal::open(&dir).expect("opens");
+        opens.push(on_processor() - begin);
+        let of_journal = rate(REPLAY_EVENTS, || read_all(&journal));
+        scans.push([of_plain, of_journal]);
+        of_one.push(rate(TIMES * REPLAY_APPENDS * REPLAY_OF_ONE, || again(|| read_stream(&journal, &one))));
+        bytes[1] = journal.stat().bytes_on_disk as f64;
     }
-    println!("\nreplay of {REPLAY_EVENTS} events, touching every payload, files in the page cache");
-    for ((scans, of_one, opens), cache_bytes) in results.into_iter().zip(caches) {
-        let [plain, journal, ratio] = medians(&scans);
-        println!(
-            "\n{:>34} {:>14} {:>14} {:>8}",
-            format!("cache of {} MiB", cache_bytes >> 20),
-            "plain file",
-            "journal",
-            "ratio"
-        );
-        println!("{:>34} {plain:>14.0} {journal:>14.0} {ratio:>8.2}", "all, events/s");
-        println!("{:>34} {:>14} {:>14.0}", "one stream of 10000, events/s", "", median(of_one));
-        println!("{:>34} {:>14} {:>14.2}", "opening, seconds", "", median(opens));
-    }
+    println!("\nreplay of {REPLAY_EVENTS} events, touching every payload, files in the page cache\n");
+    let [plain, journal, ratio] = medians(&scans);
+    println!("{:>34} {:>14} {:>14} {:>8}", "", "plain file", "journal", "ratio");
+    println!("{:>34} {plain:>14.0} {journal:>14.0} {ratio:>8.2}", "all, events/s");
+    println!("{:>34} {:>14} {:>14.0}", "one stream of 10000, events/s", "", median(of_one));
+    println!("{:>34} {:>14} {:>14.2}", "opening, seconds", "", median(opens));
     let blocks = Extents::of(&file);
-    let by_pread = (0..repetitions).map(|_| rate(REPLAY_APPENDS * REPLAY_OF_ONE, || blocks.read_one())).collect();
-    println!("\n{:>34} {:>14.0}", "that stream with pread alone", median(by_pread));
+    let by_pread = || rate(TIMES * REPLAY_APPENDS * REPLAY_OF_ONE, || again(|| blocks.read_one()));
+    let by_pread = (0..repetitions).map(|_| by_pread()).collect();
+    println!("{:>34} {:>14.0}", "that stream with pread alone", median(by_pread));
     let [plain, journal] = bytes.map(|bytes| bytes / REPLAY_EVENTS as f64);
     println!("{:>34} {plain:>14.0} {journal:>14.0} {:>8.2}", "bytes on disk per event", journal / plain);
+}
+
+/// How often a stream is read for one figure: the kernel counts processor time in ticks of milliseconds.
+const TIMES: u64 = 25;
+
+fn again(work: impl Fn() -> Touched) -> Touched {
+    (0..TIMES).map(|_| work()).fold(Touched::default(), |sum, touched| Touched {
+        events: sum.events + touched.events,
+        sum: sum.sum.wrapping_add(touched.sum),
+    })
 }
 
 fn read_all(journal: &LocalJournal) -> Touched {

@@ -19,6 +19,8 @@ pub(crate) type Visit<'a> = dyn FnMut(&Header, &[u8], &Record<'_>) -> Result<Con
 pub(crate) struct Walk {
     /// Where the scan begins: before the first key when the walk covers the whole, to meet what does not belong.
     begin: BlockKey,
+    /// Whether the store may not take any shortcut.
+    is_strict: bool,
     /// The key of the next block.
     next_key: BlockKey,
     /// Blocks that begin beyond it are not looked at: while a journal runs, they may be half written.
@@ -55,6 +57,7 @@ impl Walk {
     pub(crate) fn between(first: BlockAt, last: Position) -> Self {
         Walk {
             begin: first.key,
+            is_strict: false,
             next_key: first.key,
             last,
             next: first.position,
@@ -70,6 +73,11 @@ impl Walk {
         }
     }
 
+    /// The same walk, past every shortcut of the store.
+    pub(crate) fn strict(self) -> Self {
+        Walk { is_strict: true, ..self }
+    }
+
     /// The same walk, but no further than `last`; it is damage when the store ends before.
     pub(crate) fn until(self, last: Position) -> Self {
         Walk { last, ..self }
@@ -78,7 +86,8 @@ impl Walk {
     /// Walks until the end, a break, or damage, which is returned as an error.
     pub(crate) fn run(&mut self, store: &dyn Store, visit: &mut Visit<'_>) -> Result<(), Error> {
         let mut damage = None;
-        let scanned = store.scan(self.begin, &mut |key, bytes| {
+        let (begin, is_strict) = (self.begin, self.is_strict);
+        let mut block = |key, bytes: &[u8]| {
             if self.next > self.last {
                 return ControlFlow::Break(());
             }
@@ -86,7 +95,8 @@ impl Walk {
                 damage = Some(found);
                 ControlFlow::Break(())
             })
-        });
+        };
+        let scanned = if is_strict { store.scan_strictly(begin, &mut block) } else { store.scan(begin, &mut block) };
         scanned.map_err(|error| error.at(self.next))?;
         if damage.is_none() && !self.stopped && self.last < Position::MAX && self.next <= self.last {
             damage = Some(self.missing_until(self.last));
@@ -114,7 +124,9 @@ impl Walk {
     }
 
     fn records(&mut self, header: &Header, body: &[u8], visit: &mut Visit<'_>) -> Result<ControlFlow<()>, Damage> {
-        let mut frames = Frames::new(body, header.position);
+        let is_vouched_for = !self.is_strict && header.parts == 1 && header.vouches_for_body();
+        let frames_of = if is_vouched_for { Frames::vouched_for } else { Frames::new };
+        let mut frames = frames_of(body, header.position);
         for frame in frames.by_ref() {
             let (bytes, record) = frame?;
             if visit(header, bytes, &record)?.is_break() {

@@ -119,6 +119,11 @@ impl Header {
         self.position.plus(self.records.into())
     }
 
+    /// Whether the body has a checksum of its own, which was looked at when the block was read.
+    pub(crate) fn vouches_for_body(&self) -> bool {
+        self.compression == LZ4
+    }
+
     /// Whether it is the last block of its group.
     pub(crate) fn ends_group(&self) -> bool {
         self.block_in_group + 1 == self.blocks_in_group
@@ -200,6 +205,20 @@ impl<'a> Block<'a> {
             other => return Err(damage(&format!("the block is compressed in the way {other}, known is {LZ4}"))),
         };
         Ok(Block { header, body })
+    }
+}
+
+/// Whether the bytes are those of a block as it was written, by its checksums. A part that is not compressed has none of its
+/// own and is not vouched for.
+pub(crate) fn is_sound(bytes: &[u8]) -> bool {
+    let Some((head, body)) = bytes.split_at_checked(HEADER_LEN) else { return false };
+    let Some(header) = Header::read(head) else { return false };
+    match header.compression {
+        LZ4 => {
+            body.get(4..LZ4_PREFIX_LEN).is_some_and(|sum| sum == crc32fast::hash(&body[LZ4_PREFIX_LEN..]).to_le_bytes())
+        }
+        PLAIN => header.parts == 1 && Frames::new(body, header.position).all(|frame| frame.is_ok()),
+        _ => false,
     }
 }
 

@@ -1,7 +1,6 @@
 //! What is where: built in memory while the journal opens, and kept up by the writer. Never stored.
 
-use std::collections::HashMap;
-
+use hashbrown::HashMap;
 use uuid::Uuid;
 
 use crate::error::Damage;

@@ -62,7 +62,7 @@ pub use directory::Head;
 pub use error::{Damage, Error, Kind};
 pub use index::StreamSummary;
 pub use journal::{Journal, OnDurable, OnOutcome, OnRecord, Stat};
-pub use local::{LocalJournal, Options, QUEUE_BYTES_MAX};
+pub use local::{LocalJournal, QUEUE_BYTES_MAX};
 pub use position::{Position, Sequence};
 pub use record::{Append, NewEvent, Origin, Outcome, Record, Written};
 pub use snapshot::{Fold, SNAPSHOT_BYTES_MAX, SnapshotCriteria, StateSnapshot};

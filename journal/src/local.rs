@@ -30,25 +30,6 @@ use crate::writer::{self, Request};
 /// Most bytes that wait to be written; beyond it appends are refused as overloaded.
 pub const QUEUE_BYTES_MAX: usize = 64 << 20;
 
-/// How a journal is opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Options {
-    /// How many bytes of what was read are kept in memory; at least 1 MiB, by default 32. About 70 MiB come on top, and the
-    /// index of streams, see `docs/journal-performance.md`. A journal that fits is read many times faster again.
-    pub cache_bytes: u64,
-}
-
-impl Options {
-    /// Smallest cache, in bytes.
-    pub const CACHE_BYTES_MIN: u64 = 1 << 20;
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Options { cache_bytes: 32 << 20 }
-    }
-}
-
 /// A journal whose events lie in one store of this process.
 pub struct LocalJournal {
     shared: Arc<Shared>,
@@ -63,22 +44,7 @@ impl LocalJournal {
     /// # Errors
     /// When another process holds it, its files are damaged, or it is behind its head checkpoint.
     pub fn open(dir: &Path) -> Result<Self, Error> {
-        Self::open_with(dir, Options::default())
-    }
-
-    /// As [`LocalJournal::open`], with other options than the default ones.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] when an option is out of its range, else as [`LocalJournal::open`].
-    pub fn open_with(dir: &Path, options: Options) -> Result<Self, Error> {
-        if options.cache_bytes < Options::CACHE_BYTES_MIN {
-            return Err(Error::Invalid {
-                field: "cache_bytes",
-                value: options.cache_bytes.to_string(),
-                allowed: format!("at least {}", Options::CACHE_BYTES_MIN),
-            });
-        }
-        Self::open_guarded(dir, Guards::ON, options)
+        Self::open_guarded(dir, Guards::ON)
     }
 
     /// Opens the sled journal in `dir`; creates nothing.
@@ -98,10 +64,10 @@ impl LocalJournal {
     /// As [`LocalJournal::open`].
     #[cfg(feature = "testing")]
     pub fn open_without_fdatasync(dir: &Path) -> Result<Self, Error> {
-        Self::open_guarded(dir, Guards { fdatasync: false }, Options::default())
+        Self::open_guarded(dir, Guards { fdatasync: false })
     }
 
-    fn open_guarded(dir: &Path, guards: Guards, options: Options) -> Result<Self, Error> {
+    fn open_guarded(dir: &Path, guards: Guards) -> Result<Self, Error> {
         std::fs::create_dir_all(dir).map_err(|error| Error::io(format!("creating {}", dir.display()), error))?;
         let directory = Directory::new(dir);
         let lock = directory.lock(true)?;
@@ -115,7 +81,7 @@ impl LocalJournal {
             let problem = format!("the store is missing, its last position was {}", expected.position);
             return Err(Error::Unreadable { path: dir.to_owned(), problem });
         }
-        let store = SledStore::open(&directory.store(), guards, options.cache_bytes)?;
+        let store = SledStore::open(&directory.store(), guards)?;
         let checkpoint = HeadCheckpoint::open(&directory)?;
         Self::start(Arc::new(store), Some((checkpoint, expected)), lock)
     }

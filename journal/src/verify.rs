@@ -10,7 +10,6 @@ use crate::blocks::Walk;
 use crate::chain::Hash;
 use crate::directory::{Directory, Head, HeadCheckpoint};
 use crate::error::{Damage, Error};
-use crate::local::Options;
 use crate::position::{Position, Sequence};
 use crate::record::Record;
 use crate::salvage::Salvaged;
@@ -56,7 +55,7 @@ pub(crate) fn verify_store(
     let (mut block_end, mut group_end) = (head, head);
     let mut streams = LastOfStreams::new();
     let mut expected_at = (expected == Some(Hash::GENESIS)).then_some(Position::NONE);
-    let mut walk = Walk::whole().until(end.unwrap_or(Position::MAX));
+    let mut walk = Walk::whole().strict().until(end.unwrap_or(Position::MAX));
     let walked = walk.run(store, &mut |header, bytes, record| {
         streams.check(record)?;
         let hash = head.hash.then(bytes);
@@ -204,7 +203,7 @@ pub fn verify_copy(
         Err(Error::Unreadable { problem, .. }) => return Ok(nothing_sound(problem)),
         Err(other) => return Err(other),
     };
-    let checked = SledStore::open(&copied.store(), Guards::ON, Options::CACHE_BYTES_MIN)
+    let checked = SledStore::open(&copied.store(), Guards::ON)
         .and_then(|store| verify_store(&store, None, Some(checkpoint), expected, progress));
     let (report, problem) = match checked {
         Ok(report) if report.is_ok() => return Ok(report),

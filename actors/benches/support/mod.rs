@@ -99,7 +99,7 @@ fn payload(payloads: &Payloads, number: u64) -> Vec<u8> {
 
 /// So many callers on one thread, each of which sends the next command when it has the reply to the one before, each to
 /// entities of its own if there are enough.
-async fn call<F: Future<Output = ()>>(
+pub async fn call<F: Future<Output = ()>>(
     callers: usize,
     entities: usize,
     goes_on: impl Fn(u64) -> bool + Copy + 'static,

@@ -6,6 +6,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use ionveil_journal::{StreamId, StreamKind};
 use tokio::sync::Notify;
@@ -27,6 +28,8 @@ struct Index {
     by_stream: HashMap<StreamId, Timestamp>,
     /// Kinds of followers, all of which have to look at their sources.
     all_of: BTreeSet<StreamKind>,
+    /// What the clock showed last.
+    now: Option<Timestamp>,
 }
 
 impl Attention {
@@ -99,6 +102,24 @@ impl Attention {
             due.push(stream);
         }
         due
+    }
+
+    /// Takes notice of what the clock shows. When it was set back, those that were noted for the time until `wait` after what
+    /// it showed before are due now: they may wait by that.
+    pub(super) fn note_now(&self, now: Timestamp, wait: Duration) {
+        let mut index = self.index();
+        let Some(before) = index.now.replace(now).filter(|before| now < *before) else { return };
+        let end = before.saturating_add_micros(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX));
+        let early: Vec<StreamId> = index
+            .by_instant
+            .iter()
+            .skip_while(|(at, _)| *at <= now)
+            .take_while(|(at, _)| *at <= end)
+            .map(|(_, stream)| stream.clone())
+            .collect();
+        for stream in early {
+            index.put(&stream, Some(now));
+        }
     }
 
     /// The instant of the first one.

@@ -49,12 +49,17 @@ impl Gate {
         self.state.load(Ordering::Acquire) & !CLOSED
     }
 
+    /// Lets nobody in any more.
+    pub(super) fn shut(&self) {
+        self.state.fetch_or(CLOSED, Ordering::AcqRel);
+    }
+
     /// Lets nobody in any more and waits until the last one is out; false when that took longer than `timeout`.
     pub(super) fn close(&self, timeout: Duration) -> bool {
         // A timeout beyond what the clock can count is for ever.
         let deadline = Instant::now().checked_add(timeout);
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        self.state.fetch_or(CLOSED, Ordering::AcqRel);
+        self.shut();
         while self.inside() > 0 {
             waiting = match deadline.map(|deadline| deadline.checked_duration_since(Instant::now())) {
                 None => self.empty.wait(waiting).unwrap_or_else(PoisonError::into_inner),

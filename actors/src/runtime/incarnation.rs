@@ -121,9 +121,10 @@ impl<A: Aggregate> Incarnation<A> {
         answered: Option<CommandAnswered>,
     ) -> Result<Append, Corrupt> {
         events.iter().try_for_each(|event| self.state.evolve(event))?;
-        let mut stored: Vec<NewEvent> = Vec::with_capacity(events.len() + 2);
-        events.iter().zip(1..).for_each(|(event, number)| stored.push(stored_event(nth_id(id, number), event)));
         let followed = (self.offsets.unnoted > 0).then(|| SourcesFollowed { sources: self.offsets.to_list() });
+        let notes_len = usize::from(answered.is_some()) + usize::from(followed.is_some());
+        let mut stored: Vec<NewEvent> = Vec::with_capacity(events.len() + notes_len);
+        events.iter().zip(1..).for_each(|(event, number)| stored.push(stored_event(nth_id(id, number), event)));
         for note in answered.map(Note::Answered).into_iter().chain(followed.map(Note::Followed)) {
             stored.push(stored_event(nth_id(id, stored.len() as u128 + 1), &note));
             self.note(note)?;

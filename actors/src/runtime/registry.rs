@@ -1,7 +1,8 @@
 //! The entities of one kind: starting them on demand, sending them messages, taking them out of memory.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -58,7 +59,7 @@ struct Live<A: Aggregate> {
 struct Slot<A: Aggregate> {
     addr: Addr<Entity<A>>,
     gate: Arc<Gate>,
-    holds: Arc<AtomicUsize>,
+    holds: Arc<Gate>,
     /// Whether a message that makes it look after itself is on its way: one is enough.
     is_attended: Arc<AtomicBool>,
     used_at: Timestamp,
@@ -66,7 +67,7 @@ struct Slot<A: Aggregate> {
 
 impl<A: Aggregate> Slot<A> {
     fn may_leave(&self) -> bool {
-        self.gate.inside() == 0 && self.holds.load(Ordering::Acquire) == 0
+        self.gate.inside() == 0 && self.holds.inside() == 0
     }
 }
 
@@ -210,7 +211,7 @@ impl<A: Aggregate> Entities<A> {
     }
 
     fn post<R>(&self, id: &str, job: impl FnOnce(ReplyTo<R>) -> Job<A>) -> Reply<R> {
-        match self.post_to(&format!("{}/{id}", A::KIND.as_str()), None, |_, to| job(to)) {
+        match self.post_to(&address_of::<A>(id), None, |_, to| job(to)) {
             Ok(reply) => reply,
             Err(refused) => {
                 if let Error::Overloaded { .. } = refused {
@@ -244,7 +245,7 @@ impl<A: Aggregate> Entities<A> {
         slot.used_at = now;
         let in_entity = slot.gate.enter().map_err(|refused| refusal("the entity's queue", refused))?;
         // `do_send` passes over the mailbox's own bound; the gates are the bound, and they count until the reply.
-        let job = job(slot, ReplyTo { passes: Some([in_system, in_entity]), sender });
+        let job = job(slot, ReplyTo { passes: [in_system, in_entity], sender });
         slot.addr.do_send(job);
         if is_too_many {
             self.retire(&mut live, LEAVING_PER_MESSAGE, None);
@@ -253,7 +254,7 @@ impl<A: Aggregate> Entities<A> {
     }
 
     fn started(&self, stream: StreamId, prepared: Option<Box<Incarnation<A>>>, now: Timestamp) -> Slot<A> {
-        let holds = Arc::default();
+        let holds = Gate::new(usize::MAX);
         let addr = self.runtime.start_entity(Parts {
             stream,
             shared: Arc::clone(&self.runtime.shared),
@@ -320,17 +321,25 @@ impl<A: Aggregate> Entities<A> {
         }
         for (stream, recovered) in recover_many::<A>(journal, unknown) {
             match recovered {
-                Ok(incarnation) => {
-                    surveyed.push((stream.clone(), Surveyed::of(&incarnation)));
-                    self.store(stream, &incarnation);
-                }
-                Err(error) => {
-                    tracing::error!(%stream, %error, "an entity cannot be rebuilt; nothing of it is looked after");
-                    shared.quarantine(&stream, &error);
-                }
+                Ok(incarnation) => match contained(&stream, &incarnation, || self.look_at(&stream, &incarnation)) {
+                    Ok(it) => surveyed.push((stream, it)),
+                    Err(error) => self.pass_over(&stream, &error),
+                },
+                Err(error) => self.pass_over(&stream, &error),
             }
         }
         surveyed
+    }
+
+    fn look_at(&self, stream: &StreamId, incarnation: &Incarnation<A>) -> Surveyed {
+        let it = Surveyed::of(incarnation);
+        self.store(stream.clone(), incarnation);
+        it
+    }
+
+    fn pass_over(&self, stream: &StreamId, error: &Error) {
+        tracing::error!(%stream, %error, "an entity cannot be rebuilt; nothing of it is looked after");
+        self.runtime.shared.quarantine(stream, error);
     }
 
     /// So that the next start is quicker.
@@ -432,9 +441,18 @@ impl Surveyed {
     }
 }
 
+/// Asks an entity's code something; a panic is that entity's alone.
+fn contained<A, R>(stream: &StreamId, incarnation: &Incarnation<A>, ask: impl FnOnce() -> R) -> Result<R, Error> {
+    catch_unwind(AssertUnwindSafe(ask)).map_err(|_| Error::Corrupt {
+        stream: stream.to_string(),
+        sequence: incarnation.sequence.get(),
+        cause: "asking its state what is to be done panicked".into(),
+    })
+}
+
 impl<A: Aggregate> Port for Entities<A> {
     fn attend(&self, id: &str) -> bool {
-        let address = format!("{}/{id}", A::KIND.as_str());
+        let address = address_of::<A>(id);
         let is_attended = self.live().slots.get(address.as_str()).map(|slot| Arc::clone(&slot.is_attended));
         if is_attended.is_some_and(|is_attended| is_attended.load(Ordering::Acquire)) {
             return true;
@@ -493,6 +511,12 @@ impl<A: Aggregate> Port for Entities<A> {
         let longest = live.slots.values().map(|slot| slot.gate.inside()).max().unwrap_or_default();
         metrics.mailbox_len_longest = metrics.mailbox_len_longest.max(longest);
     }
+}
+
+/// The text of an entity's address, well-formed or not: what it is looked for by.
+fn address_of<A: Aggregate>(id: &str) -> String {
+    // Not with `format!`, since every message passes here.
+    [A::KIND.as_str(), "/", id].concat()
 }
 
 fn stream_of<A: Aggregate>(id: &str) -> Result<StreamId, Error> {

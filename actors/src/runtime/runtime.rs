@@ -10,8 +10,9 @@ use ionveil_journal::{Journal, Position, Sequence, StreamId};
 use std::hash::{BuildHasher, RandomState};
 
 use super::aggregate::Aggregate;
+use super::backoff;
 use super::clock::Clock;
-use super::entity::{Entity, Parts};
+use super::entity::{Entity, Parts, when_settled};
 use super::metrics::Metrics;
 use super::reply::{Reply, reply_channel};
 use super::shared::Shared;
@@ -22,7 +23,7 @@ use crate::error::Error;
 /// Bounds on what may be under way and in memory. Beyond them askers are told `overloaded`; nothing queues without end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Arbiter threads that entities live on.
+    /// Arbiter threads that entities live on; at least one is started.
     pub threads: usize,
     /// Most messages under way to one entity.
     pub entity_messages_max: usize,
@@ -40,12 +41,12 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// One thread per core, 1,024 messages per entity, 65,536 in all, 100,000 entities of a kind in memory, gone after ten
-    /// minutes, 2 rebuilt at a time per core, a snapshot every 1,000 events.
+    /// One thread per core but one, which the journal's writer keeps busy, 1,024 messages per entity, 65,536 in all, 100,000
+    /// entities of a kind in memory, gone after ten minutes, 2 rebuilt at a time per core, a snapshot every 1,000 events.
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Limits {
-            threads: cores,
+            threads: cores.saturating_sub(1).max(1),
             entity_messages_max: 1_024,
             system_messages_max: 65_536,
             entities_live_max: 100_000,
@@ -126,15 +127,7 @@ impl Runtime {
         if self.shared.attention.turn_on() {
             return self.run_blocking(|| Ok(()));
         }
-        let shared = Arc::clone(&self.shared);
-        let surveyed = self.run_blocking(move || {
-            for port in shared.ports() {
-                for (stream, at) in port.survey() {
-                    shared.attention.set_by(&stream, at);
-                }
-            }
-            Ok(())
-        });
+        let surveyed = if self.shared.is_at_rest() { self.survey() } else { self.survey_when_settled() };
         if !self.shared.is_inline && !self.shared.has_loop.swap(true, Ordering::AcqRel) {
             let attention = Arc::downgrade(&self.shared);
             self.shared.clock.watch(Box::new(move || {
@@ -145,6 +138,34 @@ impl Runtime {
             self.shared.spawn(run_background(Arc::downgrade(&self.shared)));
         }
         surveyed
+    }
+
+    /// Finds out what is to be done.
+    fn survey(&self) -> Reply<()> {
+        let shared = Arc::clone(&self.shared);
+        self.run_blocking(move || {
+            for port in shared.ports() {
+                for (stream, at) in port.survey() {
+                    shared.attention.set_by(&stream, at);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// The same behind what is on its way to disk: it was decided on before anything was noted, and is not to be read yet.
+    fn survey_when_settled(self: &Arc<Self>) -> Reply<()> {
+        let (sender, reply) = reply_channel();
+        let runtime = Arc::clone(self);
+        self.shared.spawn(async move {
+            let surveyed = match when_settled(&runtime.shared).await {
+                Ok(()) => runtime.survey().await,
+                Err(error) => Err(error),
+            };
+            // An asker that went away wants no reply.
+            let _ = sender.send(surveyed);
+        });
+        reply
     }
 
     /// Ends the work that nobody asks for until it is started again; what is under way is finished. What comes due meanwhile
@@ -159,15 +180,17 @@ impl Runtime {
         self.shared.tick();
     }
 
-    /// Lets nobody in any more, waits until everything under way has its reply (false when that took longer than
-    /// `timeout`), then stops all actors and joins all threads; what is still at work then is left to end by itself. Does
-    /// nothing the second time.
+    /// Lets nobody in any more and begins no effect, waits until everything under way has its reply and what came of the
+    /// effects under way is durable (false when that took longer than `timeout`), then stops all actors and joins all
+    /// threads; what is still at work then is left to end by itself. Does nothing the second time.
     pub fn stop(&self, timeout: Duration) -> bool {
         let begin = Instant::now();
+        let left = || timeout.saturating_sub(begin.elapsed());
+        self.shared.effects.shut();
         let drained = self.shared.gate.close(timeout);
-        let left = timeout.saturating_sub(begin.elapsed()).max(JOIN_MIN);
-        let ended = self.threads.lock().unwrap_or_else(PoisonError::into_inner).stop(left);
-        drained && ended
+        let are_effects_over = self.shared.effects.close(left());
+        let ended = self.threads.lock().unwrap_or_else(PoisonError::into_inner).stop(left().max(JOIN_MIN));
+        drained && are_effects_over && ended
     }
 
     /// Does work that may block, such as reading much of the journal, on a thread apart from those of the entities.
@@ -240,6 +263,8 @@ impl Shared {
     /// Looks after everything that is due; says how long there is nothing more to do, as far as is known.
     fn tick(&self) -> Duration {
         let now = self.clock.now();
+        // A clock that was set back ends the waits that began by what it showed before, none of which is longer than that.
+        self.attention.note_now(now, backoff::LONGEST);
         for kind in self.attention.take_all_of() {
             let followers = self.journal.streams().into_iter().filter(|it| it.stream.kind() == kind.as_str());
             followers.for_each(|it| self.look_after_now(&it.stream));

@@ -26,6 +26,8 @@ pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) limits: Limits,
     pub(super) gate: Arc<Gate>,
+    /// Effects under way; each entity bounds its own.
+    pub(super) effects: Arc<Gate>,
     pub(super) counters: Counters,
     pub(super) attention: Attention,
     /// Whether the background work has a task, at work or at rest.
@@ -75,6 +77,7 @@ impl Shared {
             clock,
             limits,
             gate: Gate::new(limits.system_messages_max),
+            effects: Gate::new(usize::MAX),
             counters: Counters::default(),
             attention: Attention::default(),
             has_loop: AtomicBool::new(false),
@@ -87,6 +90,11 @@ impl Shared {
             quarantine: Mutex::default(),
             offsets: Mutex::default(),
         }
+    }
+
+    /// Whether nothing at all is under way.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.gate.inside() == 0 && self.effects.inside() == 0
     }
 
     // Threads.
@@ -143,7 +151,7 @@ impl Shared {
     }
 
     pub(super) fn followers_of(&self, stream: &StreamId) -> Option<Followers> {
-        if !self.has_followers.load(Ordering::Acquire) || !self.attention.is_on() {
+        if !self.has_followers.load(Ordering::Acquire) {
             return None;
         }
         read(&self.followers).iter().find(|(of, _)| of.as_str() == stream.kind()).map(|(_, kinds)| Arc::clone(kinds))

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ionveil_actors::runtime::{Caller, Limits, Registry};
-use ionveil_journal::LocalJournal;
+use ionveil_actors::runtime::{Caller, Limits, Registry, Runtime};
+use ionveil_journal::{Journal, LocalJournal};
+use tokio::sync::Notify;
 
 use crate::support::*;
 
@@ -76,6 +77,24 @@ fn what_is_pending_is_handed_out_again_after_a_restart() {
     world.await_reminder("a", |it| it.undelivered.is_empty());
 }
 
+/// A question that came before the entity was looked after for the first time made the runtime forget its outbox.
+#[test]
+fn what_is_pending_is_handed_out_however_often_the_entity_is_asked_meanwhile() {
+    let clock = Arc::new(Unhurried::new());
+    let limits = Limits { threads: 1, ..Limits::default() };
+    let journal = Arc::new(LocalJournal::in_memory());
+    let runtime = Runtime::start(journal, Arc::clone(&clock) as _, limits).expect("threads");
+    let outside = Outside::default();
+    let reminders: Registry<Reminder> = Registry::with_effects(&runtime, outside.clone());
+    assert_eq!(wait(reminders.tell("a", RingFor(instant(DUE)), Caller::default())), Ok(()));
+    clock.hold_next();
+    wait(runtime.start_background()).expect("a survey");
+    assert_eq!(wait(reminders.ask("a", Look, Caller::default())).expect("an answer").undelivered.len(), 1);
+    clock.release();
+    until("it is delivered", || !outside.0.lock().expect("no panic while it is held").all.is_empty());
+    assert!(runtime.stop(PATIENCE));
+}
+
 #[test]
 fn an_effect_whose_events_were_not_written_is_not_performed() {
     let world = World::new().with_background();
@@ -103,6 +122,85 @@ fn an_entity_with_an_effect_under_way_stays_in_memory_and_many_effects_wait_thei
     performed.sort();
     performed.dedup();
     assert_eq!(performed.len(), 50);
+}
+
+/// What was to begin with the state before was taken for begun, and so it never was.
+#[test]
+fn an_effect_that_was_to_follow_a_failed_write_begins_when_it_is_decided_anew() {
+    let journal: Arc<dyn Journal> = Arc::new(LocalJournal::in_memory());
+    let clock = Arc::new(Unhurried::new());
+    let limits = Limits { threads: 1, ..Limits::default() };
+    let runtime = Runtime::start(Arc::clone(&journal), Arc::clone(&clock) as _, limits).expect("threads");
+    let outside = Outside::default();
+    let reminders: Registry<Reminder> = Registry::with_effects(&runtime, outside.clone());
+    wait(runtime.start_background()).expect("a survey");
+    assert_eq!(wait(reminders.tell("a", Schedule(instant("2026-04-01T00:00:00Z")), Caller::default())), Ok(1));
+    // So that nothing looks after it between the two.
+    clock.hold();
+    foreign_schedule(journal.as_ref(), "a", 1, "2026-05-01T00:00:00Z");
+    let ring = || wait(reminders.tell("a", RingFor(instant(DUE)), Caller::default()));
+    assert!(ring().is_err(), "its stream has moved");
+    assert_eq!(ring(), Ok(()));
+    until("it is delivered", || !outside.0.lock().expect("no panic while it is held").all.is_empty());
+    clock.release();
+    assert!(runtime.stop(PATIENCE));
+}
+
+/// A reminder with a delivery under way, which goes on when it is told.
+fn delivering(limits: Limits) -> (World, Arc<Notify>) {
+    let world = World::with(Disk::default(), limits).with_background();
+    let go_on = Arc::new(Notify::new());
+    world.outside.0.lock().expect("no panic while it is held").until = Some(Arc::clone(&go_on));
+    assert_eq!(wait(world.reminders.tell("a", RingFor(instant(DUE)), Caller::default())), Ok(()));
+    until("the delivery has begun", || ids(&world).len() == 1);
+    (world, go_on)
+}
+
+#[test]
+fn stop_waits_for_an_effect_under_way_and_for_what_came_of_it() {
+    let (world, go_on) = delivering(Limits { threads: 1, ..Limits::default() });
+    let stopping = std::thread::spawn({
+        let runtime = Arc::clone(&world.runtime);
+        move || runtime.stop(PATIENCE)
+    });
+    while wait(world.runtime.run_blocking(|| Ok(()))).is_ok() {
+        std::thread::yield_now();
+    }
+    assert!(!stopping.is_finished(), "it waits for the delivery");
+    go_on.notify_one();
+    assert!(stopping.join().expect("does not panic"), "everything is over");
+    let world = world.reopened();
+    assert!(world.look("a").undelivered.is_empty(), "it is known that it was delivered");
+}
+
+#[test]
+fn stop_without_time_leaves_an_effect_under_way_for_the_next_start() {
+    let (world, _) = delivering(Limits { threads: 1, ..Limits::default() });
+    assert!(!world.runtime.stop(Duration::ZERO), "the delivery is not over");
+    let World { disk, journal, limits, .. } = world;
+    journal.close();
+    let world = World::with(disk, limits).with_background();
+    world.await_reminder("a", |it| it.undelivered.is_empty());
+    assert_eq!(ids(&world).len(), 1, "it was delivered again");
+}
+
+/// It left memory as soon as its effect was over, with what came of that still on its way.
+#[test]
+fn an_entity_stays_in_memory_until_what_came_of_its_effect_is_durable() {
+    let (world, go_on) = delivering(Limits { threads: 1, entities_live_max: 1, ..Limits::default() });
+    let begun = world.disk.begun();
+    world.disk.hold();
+    go_on.notify_one();
+    world.disk.await_begun(begun + 1);
+    let other = world.reminders.tell("b", Count, Caller::default());
+    assert_eq!(world.runtime.metrics().passivations, 0, "there is no room for both, and yet it stays");
+    world.disk.release();
+    assert_eq!(wait(other), Ok(0));
+    assert_eq!(wait(world.reminders.tell("c", Count, Caller::default())), Ok(0));
+    until("it leaves", || {
+        wait(world.reminders.tell("c", Count, Caller::default())).expect("accepted");
+        world.runtime.metrics().passivations > 0
+    });
 }
 
 /// Its reply had left before its effect was in hand, so it left memory with the effect on its list, and nobody looked after it.

@@ -2,13 +2,11 @@
 //! consequence.
 
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, mpsc};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use ionveil_actors::domain::Timestamp;
 use ionveil_actors::error::Kind;
-use ionveil_actors::runtime::{Caller, Clock, Limits, ManualClock, Registry, Runtime};
+use ionveil_actors::runtime::{Caller, Limits, Registry, Runtime};
 use ionveil_journal::{Journal, LocalJournal, Position, Sequence};
 use uuid::Uuid;
 
@@ -134,6 +132,34 @@ fn a_long_source_is_read_page_by_page_in_the_order_of_positions() {
     assert_eq!(world.reopened().look("a").heard, told);
 }
 
+/// Both sources grow while they are read, first the one that was read already: what is read of the other ends where that
+/// one ended, or its event would count before an earlier one.
+#[test]
+fn sources_that_grow_while_they_are_read_keep_the_order_of_positions() {
+    let journal = Reluctant::new(Arc::new(LocalJournal::in_memory()));
+    let (runtime, _) = runtime_on(Arc::clone(&journal) as _, Limits { threads: 1, ..Limits::default() });
+    let counters: Registry<Counter> = Registry::new(&runtime);
+    let reminders: Registry<Reminder> = Registry::new(&runtime);
+    let look = || wait(reminders.ask("a", Look, Caller::default())).expect("an answer").heard;
+    let add = |id: &str, by| wait(counters.tell(id, Add(by), Caller::default())).expect("accepted");
+    add("a", 1);
+    add("all", 2);
+    assert_eq!(look(), [1, 2]);
+    add("a", 3);
+    *journal.behind_next_read.lock().expect("no panic while it is held") = Some(Box::new({
+        let counters = counters.clone();
+        move || {
+            for id in ["a", "all"] {
+                wait(counters.tell(id, Add(if id == "a" { 4 } else { 5 }), Caller::default())).expect("accepted");
+            }
+        }
+    }));
+    look();
+    assert!(journal.behind_next_read.lock().expect("no panic while it is held").is_none(), "it was read");
+    assert_eq!(look(), [1, 2, 3, 4, 5]);
+    assert!(runtime.stop(PATIENCE));
+}
+
 #[test]
 fn a_failed_write_of_a_follower_is_made_up_for() {
     let world = World::new();
@@ -179,45 +205,12 @@ fn the_lag_of_a_follower_can_be_seen() {
     assert_eq!(world.runtime.metrics().follower_lag[0].1, 0);
 }
 
-/// A clock that keeps the thread of the background waiting, and nobody else.
-struct Unhurried {
-    clock: ManualClock,
-    is_held: Mutex<bool>,
-    changed: Condvar,
-    is_waiting: AtomicBool,
-}
-
-impl Clock for Unhurried {
-    fn now(&self) -> Timestamp {
-        if std::thread::current().name() == Some("ionveil-system") {
-            let mut is_held = self.is_held.lock().expect("no panic while it is held");
-            while *is_held {
-                self.is_waiting.store(true, Ordering::SeqCst);
-                is_held = self.changed.wait_timeout(is_held, PATIENCE).expect("no panic while it is held").0;
-            }
-        }
-        self.clock.now()
-    }
-}
-
-impl Unhurried {
-    fn hold(&self, is_held: bool) {
-        *self.is_held.lock().expect("no panic while it is held") = is_held;
-        self.changed.notify_all();
-    }
-}
-
 /// It was told that its source had grown while it answered something, and forgot that when the answer was given.
 #[test]
 fn a_source_that_grows_while_its_follower_is_busy_is_read_afterwards() {
     let disk = Disk::default();
     let journal = Arc::new(LocalJournal::on(disk.clone()).expect("a sound disk"));
-    let clock = Arc::new(Unhurried {
-        clock: ManualClock::new(instant(NOW)),
-        is_held: Mutex::new(false),
-        changed: Condvar::new(),
-        is_waiting: AtomicBool::new(false),
-    });
+    let clock = Arc::new(Unhurried::new());
     let limits = Limits { threads: 1, ..Limits::default() };
     let runtime = Runtime::start(Arc::clone(&journal) as _, Arc::clone(&clock) as _, limits).expect("threads");
     let counters: Registry<Counter> = Registry::new(&runtime);
@@ -225,8 +218,7 @@ fn a_source_that_grows_while_its_follower_is_busy_is_read_afterwards() {
     wait(runtime.start_background()).expect("a survey");
     assert!(wait(reminders.ask("a", Look, Caller::default())).expect("an answer").heard.is_empty());
     assert_eq!(wait(counters.ask("a", Total, Caller::default())), Ok(0));
-    clock.hold(true);
-    until("the background waits", || clock.is_waiting.load(Ordering::SeqCst));
+    clock.hold();
     disk.hold();
     let cause = counters.tell("a", Add(5), Caller::default());
     disk.await_begun(1);
@@ -240,7 +232,7 @@ fn a_source_that_grows_while_its_follower_is_busy_is_read_afterwards() {
     assert!(wait(busy).expect("an answer").heard.is_empty());
     // So that it is through with all that it does after an answer.
     assert_eq!(wait(counters.ask("a", Total, Caller::default())), Ok(5));
-    clock.hold(false);
+    clock.release();
     let stream = "reminder/a".parse().expect("a stream");
     until("it has heard", || journal.stream_head(&stream).is_some());
     assert!(runtime.stop(PATIENCE));

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use ionveil_actors::runtime::{Caller, Clock, Limits, Registry};
+use ionveil_actors::domain::Timestamp;
+use ionveil_actors::runtime::{Caller, Clock, Limits, Registry, Runtime};
 use ionveil_journal::{Journal, LocalJournal};
 
 use crate::support::*;
@@ -110,14 +111,14 @@ fn years_pass_in_no_time_and_a_clock_that_is_set_back_wakes_nobody_twice() {
 #[test]
 fn thousands_that_are_due_together_are_all_woken() {
     let world = World::new().with_background();
-    let replies: Vec<_> = (0..2_000).map(|n| world.schedule(&format!("e{n}"), "2026-03-01T13:00:00Z")).collect();
+    let replies: Vec<_> = (0..10_000).map(|n| world.schedule(&format!("e{n}"), "2026-03-01T13:00:00Z")).collect();
     for reply in replies {
         assert_eq!(wait(reply), Ok(1));
     }
-    until("all are noted", || world.runtime.metrics().attention_waiting == 2_000);
+    until("all are noted", || world.runtime.metrics().attention_waiting == 10_000);
     world.clock.set(instant("2026-03-01T13:00:00Z"));
-    until("all woken", || world.runtime.metrics().wakes == 2_000);
-    assert_eq!(world.look("e1777").rings.len(), 1);
+    until("all woken", || world.runtime.metrics().wakes == 10_000);
+    assert_eq!(world.look("e7777").rings.len(), 1);
 }
 
 #[test]
@@ -145,6 +146,109 @@ fn a_timer_that_panics_is_tried_again_after_a_while() {
     assert_eq!(world.runtime.metrics().panics, 2, "no hot loop");
     world.clock.advance(Duration::from_secs(1));
     until("and again", || world.runtime.metrics().panics == 3);
+}
+
+/// Nothing kept it from being tried in a hot loop.
+#[test]
+fn a_timer_that_refuses_is_tried_again_after_longer_and_longer() {
+    let world = World::new().with_background();
+    let refusals = || REFUSALS.load(Ordering::SeqCst);
+    let at = Timestamp::from_micros(REFUSED).expect("an instant");
+    assert_eq!(wait(world.reminders.tell("a", Schedule(at), Caller::default())), Ok(1));
+    for (tries, wait_ms) in [(1, 100), (2, 200), (3, 400)] {
+        until("it was tried", || refusals() == tries);
+        // A quarter earlier at most. What it is asked and told meanwhile makes it no less patient.
+        world.clock.advance(Duration::from_millis(wait_ms * 3 / 4 - 1));
+        for _ in 0..10 {
+            world.look("a");
+        }
+        assert_eq!(refusals(), tries, "not before its time");
+        world.clock.advance(Duration::from_millis(wait_ms / 2 + 2));
+    }
+    until("and again", || refusals() == 4);
+}
+
+/// When the events could not be written, the entity was only looked after when the state that never was would have been due.
+#[test]
+fn an_entity_whose_write_failed_is_woken_for_what_its_stream_says() {
+    let world = World::new().with_background();
+    assert_eq!(wait(world.schedule("a", "2026-03-01T13:00:00Z")), Ok(1));
+    foreign_schedule(world.journal.as_ref(), "a", 1, "2026-03-01T12:10:00Z");
+    assert!(wait(world.schedule("a", "2026-03-01T14:00:00Z")).is_err(), "its stream has moved");
+    world.clock.set(instant("2026-03-01T12:10:00Z"));
+    until("it rings", || world.runtime.metrics().wakes == 1);
+}
+
+/// It was told of the failure before it was through with its message, and forgot it at the end of that.
+#[test]
+fn a_write_that_has_failed_before_its_message_is_through_is_not_forgotten() {
+    let journal = Reluctant::new(Arc::new(LocalJournal::in_memory()));
+    let clock = Arc::new(Unhurried::new());
+    let limits = Limits { threads: 1, ..Limits::default() };
+    let runtime = Runtime::start(Arc::clone(&journal) as _, Arc::clone(&clock) as _, limits).expect("threads");
+    let (counters, reminders): (Registry<Counter>, Registry<Reminder>) =
+        (Registry::new(&runtime), Registry::new(&runtime));
+    wait(runtime.start_background()).expect("a survey");
+    let schedule = |at| wait(reminders.tell("a", Schedule(instant(at)), Caller::default()));
+    assert_eq!(schedule("2026-03-01T13:00:00Z"), Ok(1));
+    assert_eq!(wait(counters.ask("a", Total, Caller::default())), Ok(0));
+    clock.hold();
+    foreign_schedule(journal.as_ref(), "a", 1, "2026-03-01T12:10:00Z");
+    *journal.behind_next.lock().expect("no panic while it is held") = Some(Box::new(|| ()));
+    assert!(schedule("2026-03-01T14:00:00Z").is_err(), "its stream has moved");
+    // On the same thread, so it is through.
+    assert_eq!(wait(counters.tell("a", AddEach(vec![]), Caller::default())), Ok(0));
+    clock.set(instant("2026-03-01T12:10:00Z"));
+    clock.release();
+    until("it rings", || runtime.metrics().wakes == 1);
+    assert!(runtime.stop(PATIENCE));
+}
+
+/// What failed just before waited for its old instant, for as long as the clock had been set back.
+#[test]
+fn what_failed_before_the_clock_was_set_back_is_tried_again_soon() {
+    let world = World::new().with_background();
+    assert_eq!(wait(world.reminders.tell("a", Schedule(EXPLOSIVE), Caller::default())), Ok(1));
+    let is_left_alone = |panics| {
+        let metrics = world.runtime.metrics();
+        metrics.panics == panics && metrics.attention_waiting == 1
+    };
+    until("it panicked twice and is left alone", || is_left_alone(2));
+    world.clock.set(instant("2026-03-01T11:00:00Z"));
+    until("and again", || is_left_alone(3));
+}
+
+/// What was under way when the background began was neither noted nor found on the disk.
+#[test]
+fn what_is_on_its_way_when_the_background_begins_is_looked_after() {
+    let world = World::new();
+    world.disk.hold();
+    let scheduled = world.schedule("a", "2026-03-01T13:00:00Z");
+    world.disk.await_begun(1);
+    let begun = world.runtime.start_background();
+    assert_eq!(wait(world.runtime.run_blocking(|| Ok(()))), Ok(()));
+    world.disk.release();
+    assert_eq!((wait(scheduled), wait(begun)), (Ok(1), Ok(())));
+    world.clock.set(instant("2026-03-01T13:00:00Z"));
+    until("it rings", || world.runtime.metrics().wakes == 1);
+}
+
+/// The panic ended the search, and nobody was looked after.
+#[test]
+fn who_panics_when_asked_what_is_due_keeps_nobody_else_from_being_found() {
+    let world = World::new();
+    let unspeakable = Timestamp::from_micros(UNSPEAKABLE).expect("an instant");
+    assert_eq!(wait(world.schedule("a", "2026-03-01T13:00:00Z")), Ok(1));
+    assert_eq!(wait(world.reminders.tell("b", Schedule(unspeakable), Caller::default())), Ok(1));
+    assert_eq!(wait(world.schedule("c", "2026-03-01T13:00:00Z")), Ok(1));
+    let world = world.reopened().with_background();
+    world.clock.set(instant("2026-03-01T13:00:00Z"));
+    until("its neighbours ring", || world.runtime.metrics().wakes == 2);
+    let quarantined = world.runtime.quarantined();
+    assert_eq!(quarantined.len(), 1, "{quarantined:?}");
+    let it = &quarantined[0];
+    assert_eq!((it.entity.as_str(), it.sequence.get()), ("reminder/b", 1));
+    assert_eq!(it.cause, "asking its state what is to be done panicked");
 }
 
 #[test]

@@ -2,10 +2,13 @@
 //!
 //! Everything that makes a journal of it (positions, the chain, groups, streams) is done above, once for all stores.
 
+mod extents;
+mod guarded;
 mod halves;
 mod memory;
 pub(crate) mod redo;
 mod sled;
+mod tree;
 
 use std::ops::ControlFlow;
 
@@ -49,6 +52,18 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// When the store cannot be read.
     fn scan(&self, from: BlockKey, visit: &mut dyn FnMut(BlockKey, &[u8]) -> ControlFlow<()>) -> Result<(), Error>;
+
+    /// As [`Store::scan`], and without any shortcut: also what does not belong there is met, and what is lost is missed.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn scan_strictly(
+        &self,
+        from: BlockKey,
+        visit: &mut dyn FnMut(BlockKey, &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        self.scan(from, visit)
+    }
 
     /// Removes blocks that were never acknowledged, durably. Only used while a journal opens.
     ///

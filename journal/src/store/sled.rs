@@ -13,15 +13,17 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::ops::ControlFlow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::extents::Extents;
+use super::guarded::{contained, write_failed};
 use super::halves::Covers;
 use super::redo::{COMMIT_LEN_MAX, Keyed, RedoLog};
+use super::tree::{Feeder, Latest, Tree};
 use super::{BlockKey, SideChange, Store};
 use crate::error::{Damage, Error};
 use crate::format::SLED_SEGMENT_LEN;
@@ -29,6 +31,9 @@ use crate::position::Position;
 
 /// The tree of what can be made anew; blocks are in the default tree.
 const SIDE_TREE: &str = "side";
+/// How much sled keeps in memory of what was written and read. What was written last is read from there, and the rest where it
+/// lies (`extents.rs`): more would not be faster.
+const CACHE_BYTES: u64 = 16 << 20;
 /// How many bytes of a scan one more access is made for. A part of sled's cache looks for something to forget after 64
 /// accesses: with this many bytes to an access that is every other leaf.
 const BYTES_PER_TOUCH: usize = 4 << 10;
@@ -38,34 +43,43 @@ const TOUCHES_PER_READ: usize = 32;
 pub(crate) const REDO_FILE: &str = "redo";
 /// Most bytes that sled is given before it is made durable: with what is in the redo log well below a segment.
 const UNSYNCED_MAX: usize = 2 << 20;
-/// How many keys there are at least behind the one that gets its block next, and how many more are made at a time.
-const KEYS_AHEAD_MIN: u64 = 32;
-const KEYS_AHEAD: u64 = 256;
 
 pub(crate) struct SledStore {
     /// Taken out when it is closed, since sled may panic there as well.
     db: Option<sled::Db>,
+    /// What is on its way into the database.
+    latest: Latest,
     /// Our own descriptor of sled's log file, for `fdatasync`.
     log: File,
+    extents: Extents,
+    /// The number of the last block that is in sled's file for certain.
+    in_file: AtomicU64,
     dir: PathBuf,
     guards: Guards,
-    cache_bytes: u64,
     /// Bytes in sled's log, about: when it opened, and what it was given since.
     stored: AtomicU64,
     writing: Mutex<Writing>,
 }
 
-/// What a commit changes besides the database.
+/// What a commit changes.
 struct Writing {
     redo: RedoLog,
+    /// Taken out when the store is closed, before the database.
+    feeder: Option<Feeder>,
     /// Bytes that sled was given since it was made durable.
     unsynced: usize,
-    /// The last key that there is, with a block or without.
-    last_key: BlockKey,
-    /// Makes sled durable with all that is in the half of the redo log that is not being written.
-    checkpoint: Option<(Covers, JoinHandle<Result<(), Error>>)>,
-    /// Something went wrong: what the redo log holds may be all there is of it.
+    checkpoint: Option<Checkpoint>,
+    /// Something went wrong: what the redo log holds may be all there is of it. No commit is taken any more, and nothing is
+    /// synced.
     has_failed: bool,
+}
+
+/// Makes sled durable with all that is in the half of the redo log that is not being written.
+struct Checkpoint {
+    covers: Covers,
+    /// The last block that sled had when it began.
+    last: BlockKey,
+    thread: JoinHandle<Result<(), Error>>,
 }
 
 /// Which guards are on. All of them, except in the test that shows what they are for.
@@ -80,7 +94,7 @@ impl Guards {
 
 impl SledStore {
     /// Opens or creates the store in `dir`.
-    pub(crate) fn open(dir: &Path, guards: Guards, cache_bytes: u64) -> Result<Self, Error> {
+    pub(crate) fn open(dir: &Path, guards: Guards) -> Result<Self, Error> {
         let log_path = dir.join("db");
         // sled writes its settings in two goes, before its log. Killed in between, it would not open any more.
         if !log_path.exists() && dir.join("conf").exists() {
@@ -95,7 +109,7 @@ impl SledStore {
         let config = sled::Config::new()
             .path(dir)
             .segment_size(SLED_SEGMENT_LEN)
-            .cache_capacity(cache_bytes)
+            .cache_capacity(CACHE_BYTES)
             .flush_every_ms(None);
         // It is made before sled's log: a store that has one has both.
         let redo_path = dir.join(REDO_FILE);
@@ -112,17 +126,29 @@ impl SledStore {
             .open(&log_path)
             .map_err(|error| Error::io(format!("opening {}", log_path.display()), error))?;
         let stored = log.metadata().map_err(|error| Error::io(format!("reading {}", log_path.display()), error))?.len();
-        let last_key = contained(|| db.last()).map_err(|panic| damaged(&panic))?;
-        let last_key = last_key.map_err(|error| damaged(&error.to_string()))?;
-        let last_key = last_key.and_then(|(key, _)| BlockKey::from_bytes(&key)).unwrap_or(BlockKey::new(0));
-        let writing = Mutex::new(Writing { redo, unsynced: 0, last_key, checkpoint: None, has_failed: false });
-        let (dir, stored) = (dir.to_owned(), AtomicU64::new(stored));
-        let store = SledStore { db: Some(db), log, dir, guards, cache_bytes, stored, writing };
+        let tree = contained(|| Tree::of(db.clone())).map_err(|panic| damaged(&panic))?;
+        let tree = tree.map_err(|error| damaged(&error.to_string()))?;
+        let in_file = AtomicU64::new(tree.last_block().get());
+        let feeder = Feeder::new(tree);
+        let extents = log.try_clone().map_err(|error| Error::io(format!("opening {}", log_path.display()), error))?;
+        let latest_blocks = feeder.latest();
+        let writing = Writing { redo, feeder: Some(feeder), unsynced: 0, checkpoint: None, has_failed: false };
+        let store = SledStore {
+            db: Some(db),
+            latest: latest_blocks,
+            log,
+            extents: Extents::new(extents),
+            in_file,
+            dir: dir.to_owned(),
+            guards,
+            stored: AtomicU64::new(stored),
+            writing: Mutex::new(writing),
+        };
         store.sync_files().map_err(|error| Error::io("syncing the journal's files", error))?;
         if !latest.is_empty() {
             store.write(|writing| {
                 store.insert(latest, writing)?;
-                writing.redo.halves.gave_all();
+                writing.redo.halves.gave(writing.redo.halves.latest());
                 store.checkpoint(writing)?;
                 writing.redo.clear().map_err(|error| Error::io("writing the redo log", error))
             })?;
@@ -158,9 +184,22 @@ impl SledStore {
         Ok(())
     }
 
+    /// A block out of sled's tree.
+    fn get(&self, key: BlockKey) -> Result<Option<sled::IVec>, Error> {
+        let get = || {
+            let found = self.db().get(key.to_bytes())?;
+            if self.outgrows_cache() {
+                self.touch(key, TOUCHES_PER_READ)?;
+            }
+            Ok(found)
+        };
+        let found: sled::Result<Option<sled::IVec>> = contained(get).map_err(|panic| damaged(&panic))?;
+        Ok(found.map_err(|error| damaged(&error.to_string()))?.filter(|bytes| !bytes.is_empty()))
+    }
+
     /// Whether there is more than the cache may hold. Before that nothing has to be forgotten.
     fn outgrows_cache(&self) -> bool {
-        self.stored.load(Ordering::Relaxed) > self.cache_bytes
+        self.stored.load(Ordering::Relaxed) > CACHE_BYTES
     }
 
     fn writing(&self) -> MutexGuard<'_, Writing> {
@@ -180,49 +219,49 @@ impl SledStore {
     /// before.
     fn insert(&self, blocks: Vec<Keyed>, writing: &mut Writing) -> Result<(), Error> {
         for (key, bytes) in blocks {
-            if writing.unsynced + bytes.len() > UNSYNCED_MAX {
-                self.checkpoint(writing)?;
-            }
-            writing.unsynced += bytes.len();
-            self.stored.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-            self.make_keys(key.plus(KEYS_AHEAD_MIN), writing)?;
-            self.db().insert(key.to_bytes(), bytes).map_err(|error| write_failed(&error))?;
+            self.make_room(bytes.len(), writing)?;
+            writing.tree()?.insert(key, &bytes)?;
         }
         Ok(())
     }
 
-    /// Makes keys without blocks, up to `needed` and some more.
-    ///
-    /// sled writes a leaf of its tree anew when it is split, and when it was changed ten times since. Leaves of empty values
-    /// are split while that costs nothing, and are left with nine keys. Nine blocks are nine changes: each is written once.
-    fn make_keys(&self, needed: BlockKey, writing: &mut Writing) -> Result<(), Error> {
-        if needed <= writing.last_key {
-            return Ok(());
+    /// Makes sled durable if it would get too much else.
+    fn make_room(&self, len: usize, writing: &mut Writing) -> Result<(), Error> {
+        if writing.unsynced + len > UNSYNCED_MAX {
+            self.checkpoint(writing)?;
         }
-        let end = needed.plus(KEYS_AHEAD);
-        while writing.last_key < end {
-            let key = writing.last_key.plus(1);
-            self.db().insert(key.to_bytes(), &[]).map_err(|error| write_failed(&error))?;
-            writing.last_key = key;
-        }
+        writing.unsynced += len;
+        self.stored.fetch_add(len as u64, Ordering::Relaxed);
         Ok(())
     }
 
     /// Makes everything durable that sled was given. The redo log goes on where it is: the commit that this happens in may
     /// have an entry there, and blocks that sled gets later.
     fn checkpoint(&self, writing: &mut Writing) -> Result<(), Error> {
-        writing.finish_checkpoint()?;
+        self.finish_checkpoint(writing)?;
+        let last = writing.tree()?.last_block();
         let covers = writing.redo.halves.checkpoint();
         make_durable(self.db(), &self.log, self.guards)?;
         writing.redo.halves.checkpointed(covers);
+        self.in_file.store(last.get(), Ordering::Release);
         writing.unsynced = 0;
         Ok(())
+    }
+
+    /// Asks a second time whether what was synced into new space is there. A file system that goes away while it notes that
+    /// the space is used now (ext4 does so after the data is written) may call the first sync done, but not another one.
+    fn confirm(&self) -> Result<(), Error> {
+        if !self.guards.fdatasync {
+            return Ok(());
+        }
+        self.log.sync_data().map_err(|error| Error::io("syncing the journal", error))
     }
 
     /// Goes on in the other half of the redo log, once sled is durable with what is in there, and begins to make it so with
     /// what is in this one.
     fn turn_redo_log(&self, writing: &mut Writing) -> Result<(), Error> {
-        writing.finish_checkpoint()?;
+        self.finish_checkpoint(writing)?;
+        let last = writing.tree()?.last_block();
         let covers = writing.redo.halves.checkpoint();
         let (db, guards) = (self.db().clone(), self.guards);
         let log = self.log.try_clone().map_err(|error| Error::io("syncing the journal", error))?;
@@ -232,20 +271,95 @@ impl SledStore {
         };
         let thread = std::thread::Builder::new().name("ionveil-checkpoint".into()).spawn(work);
         let thread = thread.map_err(|error| Error::io("starting a checkpoint", error))?;
-        writing.checkpoint = Some((covers, thread));
+        writing.checkpoint = Some(Checkpoint { covers, last, thread });
         writing.unsynced = 0;
         writing.redo.turn().map_err(|error| Error::io("writing the redo log", error))
+    }
+
+    /// Waits for the checkpoint that is under way, if there is one.
+    fn finish_checkpoint(&self, writing: &mut Writing) -> Result<(), Error> {
+        let Some(Checkpoint { covers, last, thread }) = writing.checkpoint.take() else { return Ok(()) };
+        let ended = thread.join();
+        ended.unwrap_or_else(|_| Err(Error::io("writing to sled", std::io::Error::other("a checkpoint panicked"))))?;
+        writing.redo.halves.checkpointed(covers);
+        self.in_file.store(last.get(), Ordering::Release);
+        Ok(())
+    }
+
+    /// Looks for the blocks that came into sled's file or were moved there since that was done, before one of those from `key`
+    /// on is read, if there are many.
+    fn learn_extents(&self, key: BlockKey) {
+        let last = BlockKey::new(self.in_file.load(Ordering::Acquire));
+        if key > last || !self.extents.is_due(last) {
+            return;
+        }
+        // Whatever goes wrong, sled is asked then.
+        if let Err(error) = self.extents.learn(last, |key| self.get(key).ok().flatten()) {
+            tracing::debug!(%error, "sled's file could not be looked through");
+        }
+    }
+
+    /// Gives blocks out of sled's tree, and those on their way there, until there are no more, or `visit` breaks, which is
+    /// true.
+    fn scan_tree(
+        &self,
+        from: BlockKey,
+        visit: &mut dyn FnMut(BlockKey, &[u8]) -> ControlFlow<()>,
+    ) -> Result<bool, Error> {
+        let mut items = self.db().range(from.to_bytes()..);
+        let (mut scanned, mut touched) = (0, 0);
+        let (mut next, mut looked_again) = (from.max(BlockKey::FIRST), false);
+        loop {
+            let item = contained(|| items.next()).map_err(|panic| damaged(&panic))?;
+            let Some(item) = item else {
+                if let Some(bytes) = self.latest.get(next) {
+                    if visit(next, &bytes).is_break() {
+                        return Ok(true);
+                    }
+                    (next, looked_again) = (next.plus(1), false);
+                } else if looked_again {
+                    return Ok(false);
+                } else {
+                    // It may have come into the tree between the two.
+                    looked_again = true;
+                }
+                items = self.db().range(next.to_bytes()..);
+                continue;
+            };
+            let (key, bytes) = item.map_err(|error| damaged(&error.to_string()))?;
+            let Some(key) = BlockKey::from_bytes(&key) else {
+                return Err(damaged("a key that is not one of a block follows"));
+            };
+            if bytes.is_empty() {
+                continue;
+            }
+            if key > next && self.get(next)?.is_some() {
+                // It came into the tree after sled's iterator had looked at the leaf.
+                items = self.db().range(next.to_bytes()..);
+                continue;
+            }
+            (next, looked_again) = (key.plus(1), false);
+            scanned += bytes.len();
+            let due = scanned / BYTES_PER_TOUCH;
+            if self.outgrows_cache() {
+                contained(|| self.touch(key, due - touched))
+                    .map_err(|panic| damaged(&panic))?
+                    .map_err(|error| damaged(&error.to_string()))?;
+            }
+            touched = due;
+            if visit(key, &bytes).is_break() {
+                return Ok(true);
+            }
+        }
     }
 }
 
 impl Writing {
-    /// Waits for the checkpoint that is under way, if there is one.
-    fn finish_checkpoint(&mut self) -> Result<(), Error> {
-        let Some((covers, thread)) = self.checkpoint.take() else { return Ok(()) };
-        let ended = thread.join();
-        ended.unwrap_or_else(|_| Err(Error::io("writing to sled", std::io::Error::other("a checkpoint panicked"))))?;
-        self.redo.halves.checkpointed(covers);
-        Ok(())
+    /// The tree, when all commits before have come there.
+    fn tree(&mut self) -> Result<&mut Tree, Error> {
+        let (tree, commit) = self.feeder.as_mut().expect("it is taken out only when the store is dropped").gather()?;
+        self.redo.halves.gave(commit);
+        Ok(tree)
     }
 }
 
@@ -294,9 +408,14 @@ impl Store for SledStore {
     fn commit(&self, blocks: Vec<Keyed>) -> Result<(), Error> {
         let len: usize = blocks.iter().map(|(_, bytes)| bytes.len()).sum();
         self.write(|writing| {
+            if writing.has_failed {
+                let problem = "an earlier write failed, and nobody knows what is in its file";
+                return Err(Error::io("writing to sled", std::io::Error::other(problem)));
+            }
             if !self.guards.fdatasync || len > COMMIT_LEN_MAX {
                 self.insert(blocks, writing)?;
-                return self.checkpoint(writing);
+                self.checkpoint(writing)?;
+                return self.confirm();
             }
             let append = |writing: &mut Writing| {
                 writing.redo.append(&blocks).map_err(|error| Error::io("writing the redo log", error))
@@ -305,56 +424,67 @@ impl Store for SledStore {
                 self.turn_redo_log(writing)?;
                 assert!(append(writing)?, "an empty half has room for the largest commit");
             }
-            self.insert(blocks, writing)?;
-            writing.redo.halves.gave_all();
+            let commit = writing.redo.halves.latest();
+            writing.tree()?;
+            self.make_room(len, writing)?;
+            let feeder = writing.feeder.as_mut().expect("it is taken out only when the store is dropped");
+            if feeder.feed(commit, blocks)? {
+                writing.redo.halves.gave(commit);
+            }
             Ok(())
         })
     }
 
     fn read(&self, key: BlockKey, visit: &mut dyn FnMut(&[u8])) -> Result<bool, Error> {
-        let get = || {
-            let found = self.db().get(key.to_bytes())?;
-            if self.outgrows_cache() {
-                self.touch(key, TOUCHES_PER_READ)?;
-            }
-            Ok(found)
-        };
-        let found: sled::Result<Option<sled::IVec>> = contained(get).map_err(|panic| damaged(&panic))?;
-        let found = found.map_err(|error| damaged(&error.to_string()))?.filter(|bytes| !bytes.is_empty());
-        Ok(found.map(|bytes| visit(&bytes)).is_some())
+        self.learn_extents(key);
+        if let Some(bytes) = self.extents.read(key) {
+            visit(&bytes);
+            return Ok(true);
+        }
+        if let Some(bytes) = self.latest.get(key) {
+            visit(&bytes);
+            return Ok(true);
+        }
+        Ok(self.get(key)?.map(|bytes| visit(&bytes)).is_some())
     }
 
     fn scan(&self, from: BlockKey, visit: &mut dyn FnMut(BlockKey, &[u8]) -> ControlFlow<()>) -> Result<(), Error> {
-        let mut items = self.db().range(from.to_bytes()..);
-        let (mut scanned, mut touched) = (0, 0);
+        self.learn_extents(from);
+        let mut window = self.extents.window();
+        let mut next = from;
         loop {
-            let item = contained(|| items.next()).map_err(|panic| damaged(&panic))?;
-            let Some(item) = item else { return Ok(()) };
-            let (key, bytes) = item.map_err(|error| damaged(&error.to_string()))?;
-            let Some(key) = BlockKey::from_bytes(&key) else {
-                return Err(damaged("a key that is not one of a block follows"));
-            };
-            if bytes.is_empty() {
-                continue;
+            while let Some(bytes) = window.read(next) {
+                if visit(next, bytes).is_break() {
+                    return Ok(());
+                }
+                next = next.plus(1);
             }
-            scanned += bytes.len();
-            let due = scanned / BYTES_PER_TOUCH;
-            if self.outgrows_cache() {
-                contained(|| self.touch(key, due - touched))
-                    .map_err(|panic| damaged(&panic))?
-                    .map_err(|error| damaged(&error.to_string()))?;
-            }
-            touched = due;
-            if visit(key, &bytes).is_break() {
+            // Out of the tree, as long as the file does not have them.
+            let mut is_done = false;
+            let ended = !self.scan_tree(next, &mut |key, bytes| {
+                next = key.plus(1);
+                is_done = visit(key, bytes).is_break();
+                if is_done || self.extents.knows(next) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })?;
+            if ended || is_done {
                 return Ok(());
             }
         }
     }
 
+    fn scan_strictly(
+        &self,
+        from: BlockKey,
+        visit: &mut dyn FnMut(BlockKey, &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        self.scan_tree(from, visit).map(|_| ())
+    }
+
     fn remove(&self, keys: &[BlockKey]) -> Result<(), Error> {
         self.write(|writing| {
-            for key in keys {
-                self.db().insert(key.to_bytes(), &[]).map_err(|error| write_failed(&error))?;
+            for &key in keys {
+                writing.tree()?.clear(key)?;
+                self.extents.forget_from(key);
             }
             self.checkpoint(writing)?;
             writing.redo.clear().map_err(|error| Error::io("writing the redo log", error))
@@ -379,7 +509,9 @@ impl Store for SledStore {
                 .and_then(|side| side.apply_batch(batch))
                 .map_err(|error| write_failed(&error))?;
             writing.unsynced += len;
-            if writing.unsynced > UNSYNCED_MAX { self.checkpoint(writing) } else { Ok(()) }
+            // After a failure nothing is synced any more: that could seem to go well.
+            let is_due = writing.unsynced > UNSYNCED_MAX && !writing.has_failed;
+            if is_due { self.checkpoint(writing) } else { Ok(()) }
         })
     }
 
@@ -404,7 +536,7 @@ impl Drop for SledStore {
     fn drop(&mut self) {
         if self.writing().has_failed {
             // Whatever it says: the redo log stays. But nobody uses sled any more when this returns.
-            let _ = self.writing().finish_checkpoint();
+            let _ = self.finish_checkpoint(&mut self.writing());
         } else {
             let closed = self.write(|writing| {
                 self.checkpoint(writing)?;
@@ -414,24 +546,13 @@ impl Drop for SledStore {
                 tracing::warn!(%error, "sled could not be made durable while closing; the next start does it");
             }
         }
+        let feeder = self.writing().feeder.take();
+        drop(feeder);
         let db = self.db.take();
         if let Err(panic) = contained(move || drop(db)) {
             tracing::warn!(panic, "sled panicked while closing; everything acknowledged was synced before");
         }
     }
-}
-
-/// Runs `work` and turns a panic into its message. sled's state is not used again after a panic, hence the assertion.
-fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
-        let message = panic.downcast_ref::<String>().map(String::as_str);
-        let message = message.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
-        format!("sled panicked: {}", message.lines().next().unwrap_or_default())
-    })
-}
-
-fn write_failed(error: &sled::Error) -> Error {
-    Error::io("writing to sled", std::io::Error::other(error.to_string()))
 }
 
 fn damaged(problem: &str) -> Error {
@@ -454,37 +575,4 @@ fn dir_bytes(dir: &Path) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_new_store_goes_through_both_halves_of_the_redo_log_without_any_other_checkpoint() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let store = SledStore::open(dir.path(), Guards::ON, 16 << 20).expect("opens");
-        for number in 1..=200 {
-            store.commit(vec![(BlockKey::new(number), vec![7; 16_000])]).expect("written");
-        }
-    }
-
-    /// A checkpoint amid a commit once went on in the other half of the redo log; see `halves.rs`. The store refuses a
-    /// commit for which an entry would have to be written over that may be all there is of another one.
-    #[test]
-    fn checkpoints_amid_commits_leave_the_redo_log_where_it_is() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let store = SledStore::open(dir.path(), Guards::ON, 16 << 20).expect("opens");
-        let mut next = BlockKey::FIRST;
-        let mut commit = |blocks: u64| {
-            let keyed = (0..blocks).map(|number| (next.plus(number), vec![7; 16_000]));
-            store.commit(keyed.collect()).expect("no entry would be written over too early");
-            next = next.plus(blocks);
-        };
-        // Room for 30 blocks is left before sled has to be made durable, so that is amid the second commit.
-        let part = SideChange::Put(vec![1], vec![1; UNSYNCED_MAX - 30 * 16_000]);
-        store.change_side(vec![part]).expect("written");
-        commit(20);
-        let before = store.writing().unsynced;
-        commit(20);
-        assert!(store.writing().unsynced < before, "a checkpoint was made amid it");
-        (0..5).for_each(|_| commit(25));
-    }
-}
+mod tests;

@@ -1,14 +1,13 @@
 //! The suite that every engine passes, run on ours, and what only a journal in files promises.
 
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
 use ionveil_journal::testing::FaultyStore;
 use ionveil_journal::testing::conformance::{self, Engine};
-use ionveil_journal::{Error, Journal, Kind, LocalJournal, Options, Outcome, Sequence};
+use ionveil_journal::{Error, Journal, LocalJournal, Outcome};
 
-use crate::support::{all, append_to, event};
+use crate::support::{all, append_to, event, stream};
 
 struct Sled(tempfile::TempDir);
 
@@ -95,29 +94,21 @@ fn sled_never_writes_a_blob_file() {
     assert_eq!(blobs, 0);
 }
 
+/// Of a large commit sled gets the blocks only after it was answered: until then they are read from where they wait.
 #[test]
-fn a_cache_of_any_size_gives_the_same_events_and_none_is_refused() {
+fn what_was_acknowledged_is_read_at_once_however_large_it_was() {
     let dir = tempfile::tempdir().expect("a directory");
-    let events = {
-        let journal = LocalJournal::open(dir.path()).expect("opens");
-        for number in 0..40 {
-            let events = (0..10).map(|of| event(number * 10 + of, 15_000)).collect();
-            let outcome = journal.append(append_to("dispatch/a", number * 10, events));
-            assert!(matches!(outcome, Outcome::Committed(_)), "{outcome:?}");
-        }
-        all(&journal, 1, u64::MAX)
-    };
-    for cache_bytes in [Options::CACHE_BYTES_MIN, 2 << 20, 1 << 30] {
-        let journal = LocalJournal::open_with(dir.path(), Options { cache_bytes }).expect("opens");
-        assert_eq!(all(&journal, 1, u64::MAX), events, "{cache_bytes}");
-        let mut sequence = Sequence::NONE;
-        let stream = "dispatch/a".parse().expect("a stream");
-        let read = journal.read_stream(&stream, Sequence::FIRST, Sequence::MAX, &mut |record| {
-            sequence = record.sequence;
-            ControlFlow::Continue(())
-        });
-        assert_eq!((read.is_ok(), sequence.get()), (true, 400), "{cache_bytes}");
+    let journal = LocalJournal::open(dir.path()).expect("opens");
+    let mut next = 0;
+    for large in [100, 1, 250, 200, 300, 1, 100] {
+        let events = (next..next + large).map(|number| event(number, 1_000)).collect();
+        let outcome = journal.append(append_to("dispatch/a", next, events));
+        let Outcome::Committed(written) = outcome else { panic!("{outcome:?}") };
+        let of_stream = stream(&journal, "dispatch/a", next + 1, u64::MAX);
+        assert_eq!(of_stream.len() as u64, large);
+        assert_eq!(all(&journal, next + 1, u64::MAX), of_stream);
+        next += large;
+        assert_eq!(all(&journal, 1, u64::MAX).len() as u64, written.position.get());
+        assert!(journal.verify(None, &mut |_| {}).expect("readable").is_ok());
     }
-    let options = Options { cache_bytes: Options::CACHE_BYTES_MIN - 1 };
-    assert_eq!(LocalJournal::open_with(dir.path(), options).err().expect("refused").kind(), Kind::Invalid);
 }

@@ -26,15 +26,20 @@ const TOO_LONG: Duration = Duration::from_secs(60);
 /// The event that a producer writes at a sequence: known from nothing but the two, so that whoever reads can check it.
 fn event_at(producer: u64, sequence: u64) -> NewEvent {
     let len = match sequence % 97 {
-        50 => 60_000, // in two parts
+        _ if producer == 0 => 60_000, // in parts, and enough for the thread that feeds sled
+        50 => 60_000,
         _ => 150 + (sequence % 100) as usize,
     };
     event((producer << 32) | sequence, len)
 }
 
 fn append_of(producer: u64, expected: u64) -> Append {
-    // Mostly one event, now and then a batch.
-    let count = if expected % 10 == 9 { 5 } else { 1 };
+    // Mostly one event, now and then a batch, and sometimes one that is too large for the redo log.
+    let count = match expected % 20 {
+        19 if producer == 0 => 12,
+        9 | 19 => 5,
+        _ => 1,
+    };
     let events = (1..=count).map(|number| event_at(producer, expected + number)).collect();
     append_to(&format!("dispatch/{producer}"), expected, events)
 }

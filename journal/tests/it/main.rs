@@ -1,6 +1,7 @@
 //! The journal from outside: what it promises, one module per promise.
 
 mod broken_engines;
+mod churn;
 mod contract;
 mod corruption;
 mod crash;

@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use actix::Context;
-use ionveil_journal::{Origin, Outcome, Position, Written};
+use ionveil_journal::{Origin, Outcome, Position, StreamId, Written};
 use uuid::Uuid;
 
 use super::super::aggregate::{Aggregate, Caller, Command, Decision, Given, Query};
 use super::super::backoff;
 use super::super::notes::CommandAnswered;
+use super::super::shared::Followers;
+use super::super::state_snapshot::Taken;
 use super::{Entity, ReplyTo, Stage, refusal, unavailable};
 use crate::error::{Error, Invalid};
 
@@ -125,15 +127,16 @@ impl<A: Aggregate> Entity<A> {
         let events_len = append.events.len() as u64;
         let snapshot = self.pace.take_if_due(ready, events_len);
         let followers = self.shared.followers_of(&self.stream);
+        // Boxed, since most writes need none of it: what goes from thread to thread stays small.
+        let afterwards = (A::ABILITIES.need_attention() || snapshot.is_some() || followers.is_some())
+            .then(|| Box::new(Afterwards { stream: self.stream.clone(), snapshot, followers }));
         let waiting = Waiting::new(settled);
         let done = {
             let waiting = waiting.clone();
             let writes = Arc::clone(&self.writes);
-            let shared = Arc::clone(&self.shared);
             let begin = Instant::now();
-            let stream = (A::ABILITIES.need_attention() || snapshot.is_some() || followers.is_some())
-                .then(|| self.stream.clone());
             Box::new(move |outcome| {
+                let shared = &writes.shared;
                 let outcome = settle(outcome);
                 match &outcome {
                     Ok(written) => {
@@ -151,7 +154,8 @@ impl<A: Aggregate> Entity<A> {
                 }
                 // Only now, so that an answer that finds nothing under way cannot overtake this reply.
                 writes.under_way.fetch_sub(1, Ordering::AcqRel);
-                let Some(stream) = stream else { return };
+                let Some(afterwards) = afterwards else { return };
+                let Afterwards { stream, snapshot, followers } = *afterwards;
                 match written {
                     Some(Written { position, .. }) => {
                         if let Some(followers) = followers {
@@ -235,6 +239,13 @@ pub(super) struct Write<'a, A: Aggregate> {
     pub(super) origin: Origin,
     pub(super) events: &'a [A::Event],
     pub(super) answered: Option<CommandAnswered>,
+}
+
+/// What is done behind the reply.
+struct Afterwards {
+    stream: StreamId,
+    snapshot: Option<Taken>,
+    followers: Option<Followers>,
 }
 
 /// What waits for the journal's writer, or for the entity itself when the journal does not take the request.

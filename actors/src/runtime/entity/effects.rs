@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
 use ionveil_journal::StreamId;
@@ -14,6 +13,7 @@ use uuid::Uuid;
 use super::super::abilities::{EffectHandler, Effectful};
 use super::super::aggregate::{Aggregate, Caller};
 use super::super::backoff;
+use super::super::gate::Pass;
 use super::{Entity, Job, ReplyTo, Stage};
 use crate::domain::Timestamp;
 
@@ -24,10 +24,11 @@ const EFFECTS_MAX: usize = 16;
 #[derive(Default)]
 pub(super) struct InHand(HashMap<Uuid, (u32, Progress)>);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Progress {
-    /// Handed out as soon as the state that names it is durable.
-    NotBegun,
+    /// Handed out as soon as the state that names it is durable. The pass holds the entity in memory, and goes with the
+    /// effect until what came of it is durable.
+    NotBegun(Pass),
     UnderWay,
     /// Done, or failed. If it is pending still at that instant, it is handed out again.
     Over {
@@ -40,7 +41,7 @@ impl InHand {
     pub(super) fn next_retry(&self) -> Option<Timestamp> {
         let again = self.0.values().filter_map(|(_, progress)| match progress {
             Progress::Over { again_at } => Some(*again_at),
-            Progress::NotBegun | Progress::UnderWay => None,
+            Progress::NotBegun(_) | Progress::UnderWay => None,
         });
         again.min()
     }
@@ -50,13 +51,24 @@ impl InHand {
         self.busy() > 0
     }
 
+    /// What is to begin is under way from now on; gives what held the entity for it. `None` when it is not to begin.
+    fn begin(&mut self, id: Uuid) -> Option<Pass> {
+        let (attempts, progress) = self.0.remove(&id)?;
+        let (progress, hold) = match progress {
+            Progress::NotBegun(hold) => (Progress::UnderWay, Some(hold)),
+            other => (other, None),
+        };
+        self.0.insert(id, (attempts, progress));
+        hold
+    }
+
     fn busy(&self) -> usize {
         self.0.values().filter(|(_, progress)| !matches!(progress, Progress::Over { .. })).count()
     }
 }
 
-/// An effect that is about to begin; what came of it is a message to the entity.
-pub(in super::super) type Begin<A> = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = Job<A>> + Send>> + Send>;
+/// An effect that is about to begin; what came of it is a message to the entity, which gives the passes back.
+pub(in super::super) type Begin<A> = Box<dyn FnOnce([Pass; 2]) -> Pin<Box<dyn Future<Output = Job<A>> + Send>> + Send>;
 
 /// An effect handler, with the types of the effects put away.
 pub(in super::super) trait Performer<A: Aggregate>: Send + Sync {
@@ -79,11 +91,11 @@ impl<A: Effectful, H: EffectHandler<A>> Performer<A> for HandlerPerformer<A, H> 
     fn prepare(&self, stream: &StreamId, state: &A, id: Uuid) -> Option<Begin<A>> {
         let effect = state.effect(id)?;
         let (handler, stream) = (Arc::clone(&self.handler), stream.clone());
-        Some(Box::new(move || {
+        Some(Box::new(move |passes| {
             Box::pin(async move {
                 let outcome = handler.perform(stream.id(), id, effect).await;
                 // Nobody waits: an outcome that is refused leaves its effect on the list, and so it comes again.
-                Job::command(outcome, Caller::default(), ReplyTo { passes: None, sender: oneshot::channel().0 })
+                Job::command(outcome, Caller::default(), ReplyTo { passes, sender: oneshot::channel().0 })
             })
         }))
     }
@@ -104,12 +116,13 @@ impl<A: Aggregate> Entity<A> {
         else {
             return;
         };
-        if !self.shared.attention.is_on() {
+        self.has_handed_out = self.shared.attention.is_on();
+        if !self.has_handed_out {
             return;
         }
         let pending = (effects.pending)(&ready.state);
         let listed: HashSet<Uuid> = pending.iter().copied().collect();
-        self.in_hand.0.retain(|id, (_, progress)| listed.contains(id) || *progress == Progress::UnderWay);
+        self.in_hand.0.retain(|id, (_, progress)| listed.contains(id) || matches!(progress, Progress::UnderWay));
         let now = self.shared.clock.now();
         let mut room = EFFECTS_MAX.saturating_sub(self.in_hand.busy());
         let mut begins = Vec::new();
@@ -122,15 +135,15 @@ impl<A: Aggregate> Entity<A> {
             if room == 0 {
                 break;
             }
+            let Ok(hold) = self.holds.enter() else { break };
             let Some(begin) = performer.prepare(&self.stream, &ready.state, id) else {
                 tracing::error!(stream = %self.stream, %id, "a pending effect is not there");
                 continue;
             };
             room -= 1;
-            self.in_hand.0.insert(id, (attempts, Progress::NotBegun));
+            self.in_hand.0.insert(id, (attempts, Progress::NotBegun(hold)));
             begins.push((id, begin));
         }
-        self.note_holds();
         if begins.is_empty() {
             return;
         }
@@ -148,17 +161,17 @@ impl<A: Aggregate> Entity<A> {
         // Never at once: an effect that stays pending must not go round in circles.
         let wait = backoff::after(&self.stream, attempts.saturating_add(1));
         *progress = Progress::Over { again_at: backoff::until(self.shared.clock.now(), wait) };
-        self.note_holds();
     }
 
     /// The entity was rebuilt: what was to begin with the state before does not.
     pub(super) fn drop_effects_not_begun(&mut self) {
-        self.in_hand.0.retain(|_, (_, progress)| *progress != Progress::NotBegun);
-        self.note_holds();
+        self.in_hand.0.retain(|_, (_, progress)| !matches!(progress, Progress::NotBegun(_)));
+        self.has_handed_out = false;
     }
 
-    fn note_holds(&self) {
-        self.holds.store(self.in_hand.busy(), Ordering::Release);
+    /// Whether its outbox is still to be looked at.
+    pub(super) fn has_to_hand_out(&self) -> bool {
+        A::ABILITIES.effects.is_some() && self.performer.is_some() && !self.has_handed_out
     }
 }
 
@@ -167,14 +180,15 @@ impl<A: Aggregate> Handler<Perform<A>> for Entity<A> {
 
     fn handle(&mut self, Perform(begins): Perform<A>, ctx: &mut Context<Self>) {
         for (id, begin) in begins {
-            match self.in_hand.0.get_mut(&id) {
-                Some((_, progress @ Progress::NotBegun)) => *progress = Progress::UnderWay,
+            // When the system is shutting down it stays pending, and is handed out at the next start.
+            let Ok(under_way) = self.shared.effects.enter() else { return };
+            let Some(hold) = self.in_hand.begin(id) else {
                 // The entity was rebuilt meanwhile; what is pending then is handed out then.
-                _ => continue,
-            }
+                continue;
+            };
             self.shared.counters.effects.add(1);
             // A task of its own, so that a handler's panic stays with it.
-            let performing = tokio::task::spawn_local(async move { begin().await });
+            let performing = tokio::task::spawn_local(async move { begin([under_way, hold]).await });
             ctx.spawn(performing.into_actor(self).map(move |outcome, entity, ctx| {
                 entity.effect_is_over(id);
                 match outcome {

@@ -100,7 +100,7 @@ async fn load<A: Aggregate>(
 }
 
 /// Returns when everything that was handed to the journal before is durable.
-pub(super) async fn when_settled(shared: &Shared) -> Result<(), Error> {
+pub(in super::super) async fn when_settled(shared: &Shared) -> Result<(), Error> {
     let (settled, has_settled) = oneshot::channel();
     shared.journal.when_durable(Box::new(move |durable| {
         let _ = settled.send(durable);

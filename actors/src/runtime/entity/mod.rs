@@ -11,7 +11,7 @@ mod waking;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, Context, Handler, Message};
@@ -20,10 +20,11 @@ use tokio::sync::oneshot;
 
 use self::effects::InHand;
 pub(super) use self::effects::{HandlerPerformer, Performer};
+pub(super) use self::loading::when_settled;
 use self::snapshots::Pace;
 use super::aggregate::{Aggregate, Caller, Command, Query};
 use super::backoff;
-use super::gate::Pass;
+use super::gate::{Gate, Pass};
 use super::incarnation::Incarnation;
 use super::shared::Shared;
 use crate::domain::Timestamp;
@@ -32,7 +33,7 @@ use crate::error::{Error, Kind};
 /// Where an asker gets the reply, and the passes that are given back with it.
 pub(super) struct ReplyTo<R> {
     /// First, so that they are given back before the asker hears of it, also when a panic drops this.
-    pub(super) passes: Option<[Pass; 2]>,
+    pub(super) passes: [Pass; 2],
     pub(super) sender: oneshot::Sender<Result<R, Error>>,
 }
 
@@ -126,8 +127,10 @@ pub(super) struct Entity<A: Aggregate> {
     wake_failures: u32,
     wake_again_at: Option<Timestamp>,
     in_hand: InHand,
-    /// What keeps it in memory beside the messages under way: effects.
-    holds: Arc<AtomicUsize>,
+    /// Whether its outbox was looked at since it was rebuilt, or since background work began.
+    has_handed_out: bool,
+    /// What keeps it in memory beside the messages under way: effects, until what came of them is durable.
+    holds: Arc<Gate>,
 }
 
 /// The stages of its life. From `Ready` it falls back to `Refusing` when something fails; after a failed write it counts as
@@ -144,12 +147,19 @@ enum Stage<A> {
 }
 
 /// What the journal's writer thread tells the entity.
-#[derive(Default)]
 struct Writes {
+    /// Here, so that what is under way counts as one user of this, and not of what all threads use.
+    shared: Arc<Shared>,
     under_way: AtomicU64,
     failed: AtomicU64,
     /// Where the last durable event lies.
     position: AtomicU64,
+}
+
+impl Writes {
+    fn of(shared: Arc<Shared>) -> Self {
+        Writes { shared, under_way: AtomicU64::new(0), failed: AtomicU64::new(0), position: AtomicU64::new(0) }
+    }
 }
 
 /// What a registry keeps of an entity's making.
@@ -158,7 +168,7 @@ pub(super) struct Parts<A: Aggregate> {
     pub(super) shared: Arc<Shared>,
     pub(super) performer: Option<Arc<dyn Performer<A>>>,
     pub(super) prepared: Option<Box<Incarnation<A>>>,
-    pub(super) holds: Arc<AtomicUsize>,
+    pub(super) holds: Arc<Gate>,
 }
 
 impl<A: Aggregate> Entity<A> {
@@ -167,11 +177,11 @@ impl<A: Aggregate> Entity<A> {
         let pace = Pace::of(shared.limits.snapshot_events);
         Entity {
             stream,
+            writes: Arc::new(Writes::of(Arc::clone(&shared))),
             shared,
             performer,
             stage: Stage::Unloaded,
             prepared,
-            writes: Arc::default(),
             failures_seen: 0,
             failures: 0,
             pace,
@@ -179,6 +189,7 @@ impl<A: Aggregate> Entity<A> {
             wake_failures: 0,
             wake_again_at: None,
             in_hand: InHand::default(),
+            has_handed_out: false,
             holds,
         }
     }
@@ -196,6 +207,10 @@ impl<A: Aggregate> Entity<A> {
         self.contain(|entity| {
             (job.work)(entity, ctx);
             if matches!(entity.stage, Stage::Ready(_)) {
+                // A message that comes before it is looked after for the first time is in the place of that.
+                if entity.has_to_hand_out() {
+                    entity.hand_out_effects(ctx);
+                }
                 entity.note_next_wake();
                 entity.failures = 0;
             }

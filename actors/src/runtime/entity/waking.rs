@@ -100,8 +100,9 @@ impl<A: Aggregate> Entity<A> {
         let next_wake = next_wake.map(|next| self.wake_again_at.map_or(next, |again_at| next.max(again_at)));
         let next_effect = self.in_hand.next_retry();
         self.shared.attention.set(&self.stream, next_wake.into_iter().chain(next_effect).min());
-        // A source that has grown since it was looked at has said so already, and that was overwritten just now.
-        if self.sources_behind().is_some() {
+        // A source that has grown since it was looked at, or a write that has failed, has said so already, and that was
+        // overwritten just now.
+        if self.sources_behind().is_some() || self.needs_loading() {
             self.shared.look_after_now(&self.stream);
         }
     }

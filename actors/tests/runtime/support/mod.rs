@@ -4,6 +4,7 @@ mod counter;
 mod disk;
 mod reluctant;
 mod reminder;
+mod unhurried;
 
 use std::ops::ControlFlow;
 use std::pin::pin;
@@ -15,13 +16,14 @@ use std::time::{Duration, Instant};
 use ionveil_actors::domain::Timestamp;
 use ionveil_actors::error::{Error, Kind};
 use ionveil_actors::runtime::{Caller, Clock, Limits, ManualClock, Registry, Reply, Runtime};
-use ionveil_journal::{Append, Journal, LocalJournal, NewEvent, Origin, Position, Sequence, codec};
+use ionveil_journal::{Append, Journal, LocalJournal, NewEvent, Origin, Outcome, Position, Sequence, codec};
 use uuid::Uuid;
 
 pub(crate) use counter::*;
 pub(crate) use disk::{Disk, Failing};
 pub(crate) use reluctant::{Reading, Reluctant};
 pub(crate) use reminder::*;
+pub(crate) use unhurried::Unhurried;
 
 /// Nothing that a test waits for takes nearly as long; then it fails instead of hanging.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -109,20 +111,7 @@ impl World {
     /// Writes to a stream past the entity.
     #[track_caller]
     pub(crate) fn foreign(&self, id: &str, expected: u64, event_type: &'static str, by: i64) -> Append {
-        Append {
-            stream: format!("counter/{id}").parse().expect("a stream"),
-            expected: Sequence::new(expected),
-            expected_id: None,
-            epoch: 1,
-            origin: Origin::default(),
-            events: vec![NewEvent {
-                id: Uuid::now_v7(),
-                event_type: event_type.into(),
-                version: 1,
-                codec: codec::BINCODE_2,
-                payload: codec::encode(&by),
-            }],
-        }
+        foreign(&format!("counter/{id}"), expected, event_type, codec::encode(&by))
     }
 
     /// Sequence, epoch and type of every event of one counter.
@@ -137,6 +126,35 @@ impl World {
             .expect("a sound journal");
         stored
     }
+}
+
+#[track_caller]
+fn foreign(stream: &str, expected: u64, event_type: &'static str, payload: Vec<u8>) -> Append {
+    Append {
+        stream: stream.parse().expect("a stream"),
+        expected: Sequence::new(expected),
+        expected_id: None,
+        epoch: 1,
+        origin: Origin::default(),
+        events: vec![NewEvent {
+            id: Uuid::now_v7(),
+            event_type: event_type.into(),
+            version: 1,
+            codec: codec::BINCODE_2,
+            payload,
+        }],
+    }
+}
+
+/// Schedules an instant of a reminder past the entity.
+#[track_caller]
+pub(crate) fn foreign_schedule(journal: &dyn Journal, id: &str, expected: u64, at: &str) {
+    let payload = codec::encode(&Reminded::Scheduled(instant(at)));
+    let (sender, receiver) = mpsc::channel();
+    let done = Box::new(move |outcome| drop(sender.send(outcome)));
+    journal.submit(foreign(&format!("reminder/{id}"), expected, "reminded", payload), done).expect("taken");
+    let outcome = receiver.recv_timeout(PATIENCE);
+    assert!(matches!(outcome, Ok(Outcome::Committed(_))), "{outcome:?}");
 }
 
 pub(crate) fn runtime_on(journal: Arc<dyn Journal>, limits: Limits) -> (Arc<Runtime>, Arc<ManualClock>) {

@@ -29,6 +29,8 @@ pub(crate) struct Reluctant {
     pub(crate) refuses_snapshots: AtomicBool,
     /// Done at the end of the next append, by whoever asked for it, when it is through and its reply has left.
     pub(crate) behind_next: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    /// Done at the end of the next reading of a stream.
+    pub(crate) behind_next_read: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     /// How often a stream was read.
     pub(crate) reads: AtomicUsize,
 }
@@ -44,6 +46,7 @@ impl Reluctant {
             reading,
             refuses_snapshots,
             behind_next: Mutex::default(),
+            behind_next_read: Mutex::default(),
             reads: AtomicUsize::new(0),
         })
     }
@@ -124,7 +127,12 @@ impl Journal for Reluctant {
         self.reads.fetch_add(1, Ordering::SeqCst);
         let reading = *self.reading.lock().expect("no panic while it is held");
         match reading {
-            Reading::Works => self.journal.read_stream(stream, from, to, visit),
+            Reading::Works => {
+                self.journal.read_stream(stream, from, to, visit)?;
+                let behind = self.behind_next_read.lock().expect("no panic while it is held").take();
+                behind.into_iter().for_each(|behind| behind());
+                Ok(())
+            }
             Reading::Fails => Err(told_to_fail()),
             Reading::Panics => panic!("a test's own panic in reading"),
         }

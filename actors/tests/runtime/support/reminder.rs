@@ -2,6 +2,7 @@
 //! or has heard of, and has each ring delivered outside.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex};
 
@@ -14,6 +15,7 @@ use ionveil_actors::runtime::{
 use ionveil_journal::codec::{self, DecodeError};
 use ionveil_journal::{Fold, OwnedRecord, StreamKind};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::{Counted, Counter};
@@ -115,14 +117,26 @@ impl Snapshotted for Reminder {
 pub(crate) const STUCK: Timestamp = Timestamp::EPOCH;
 /// Scheduled for this instant, it is a timer that panics.
 pub(crate) const EXPLOSIVE: Timestamp = Timestamp::MIN;
+/// Scheduled for this instant, in microseconds after 1970, it is a timer that refuses to ring, and one that panics when it is
+/// asked when that is.
+pub(crate) const REFUSED: i64 = 1;
+pub(crate) const UNSPEAKABLE: i64 = 2;
+/// How often a timer has refused to ring, in all tests together.
+pub(crate) static REFUSALS: AtomicUsize = AtomicUsize::new(0);
 
 impl Timed for Reminder {
     fn next_wake(&self) -> Option<Timestamp> {
-        self.scheduled.first().copied()
+        let first = self.scheduled.first().copied();
+        assert_ne!(first.map(Timestamp::as_micros), Some(UNSPEAKABLE), "a test's own panic about a timer");
+        first
     }
 
     fn on_wake(&self, given: &Given) -> Result<Vec<Reminded>, Error> {
         assert!(!self.scheduled.contains(&EXPLOSIVE), "a test's own panic in a timer");
+        if self.scheduled.iter().any(|due| due.as_micros() == REFUSED) {
+            REFUSALS.fetch_add(1, Ordering::SeqCst);
+            return Err(Invalid::new("due", REFUSED, "any other instant").into());
+        }
         if self.scheduled.contains(&STUCK) {
             return Ok(vec![Reminded::Idled]);
         }
@@ -257,21 +271,34 @@ pub(crate) struct Delivered {
     /// So many deliveries fail from now on; so many panic before that.
     pub(crate) failing: usize,
     pub(crate) panicking: usize,
+    /// Deliveries that begin take until they are told to go on.
+    pub(crate) until: Option<Arc<Notify>>,
+}
+
+impl Outside {
+    /// Notes a delivery; says whether it goes well, and what it waits for.
+    fn begin(&self, entity: String, id: Uuid, effect: Timestamp) -> (bool, Option<Arc<Notify>>) {
+        let mut delivered = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        delivered.all.push((entity, id, effect));
+        if delivered.panicking > 0 {
+            delivered.panicking -= 1;
+            drop(delivered);
+            panic!("a test's own panic in an effect");
+        }
+        let is_done = delivered.failing == 0;
+        delivered.failing = delivered.failing.saturating_sub(1);
+        (is_done, delivered.until.clone())
+    }
 }
 
 impl EffectHandler<Reminder> for Outside {
     fn perform(&self, entity: &str, id: Uuid, effect: Timestamp) -> Performing<Deliver> {
         let (outside, entity) = (self.clone(), entity.to_owned());
         Box::pin(async move {
-            let mut delivered = outside.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            delivered.all.push((entity, id, effect));
-            if delivered.panicking > 0 {
-                delivered.panicking -= 1;
-                drop(delivered);
-                panic!("a test's own panic in an effect");
+            let (is_done, until) = outside.begin(entity, id, effect);
+            if let Some(until) = until {
+                until.notified().await;
             }
-            let is_done = delivered.failing == 0;
-            delivered.failing = delivered.failing.saturating_sub(1);
             Deliver(id, is_done)
         })
     }

@@ -1,0 +1,142 @@
+//! The store through its halves, places and threads.
+
+use super::*;
+use crate::store::extents::tests::{RANDOM, history};
+
+#[test]
+fn a_new_store_goes_through_both_halves_of_the_redo_log_without_any_other_checkpoint() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = SledStore::open(dir.path(), Guards::ON).expect("opens");
+    for number in 1..=200 {
+        store.commit(vec![(BlockKey::new(number), vec![7; 16_000])]).expect("written");
+    }
+}
+
+/// A checkpoint amid a commit once went on in the other half of the redo log; see `halves.rs`. The store refuses a
+/// commit for which an entry would have to be written over that may be all there is of another one.
+#[test]
+fn checkpoints_amid_commits_leave_the_redo_log_where_it_is() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = SledStore::open(dir.path(), Guards::ON).expect("opens");
+    let mut next = BlockKey::FIRST;
+    let mut commit = |blocks: u64| {
+        let keyed = (0..blocks).map(|number| (next.plus(number), vec![7; 16_000]));
+        store.commit(keyed.collect()).expect("no entry would be written over too early");
+        next = next.plus(blocks);
+    };
+    // Room for 30 blocks is left before sled has to be made durable, so that is amid the second commit.
+    let part = SideChange::Put(vec![1], vec![1; UNSYNCED_MAX - 30 * 16_000]);
+    store.change_side(vec![part]).expect("written");
+    commit(20);
+    let before = store.writing().unsynced;
+    commit(20);
+    assert!(store.writing().unsynced < before, "a checkpoint was made amid it");
+    (0..5).for_each(|_| commit(25));
+}
+
+/// All blocks, one by one and in order.
+fn read_both_ways(store: &SledStore, blocks: &[Keyed]) -> (Vec<Keyed>, Vec<Keyed>) {
+    let mut one_by_one = Vec::new();
+    for (key, _) in blocks {
+        store.read(*key, &mut |bytes| one_by_one.push((*key, bytes.to_vec()))).expect("readable");
+    }
+    let mut in_order = Vec::new();
+    let scanned = store.scan(BlockKey::new(0), &mut |key, bytes| {
+        in_order.push((key, bytes.to_vec()));
+        ControlFlow::Continue(())
+    });
+    scanned.expect("readable");
+    (one_by_one, in_order)
+}
+
+#[test]
+fn a_block_that_is_not_where_it_lay_comes_from_the_tree() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let blocks = history(&[&[9_000; 3], &[5_000; 30]], 0);
+    let store = SledStore::open(dir.path(), Guards::ON).expect("opens");
+    store.commit(blocks.clone()).expect("written");
+    assert_eq!(read_both_ways(&store, &blocks), (blocks.clone(), blocks.clone()), "none is in the file yet");
+    drop(store);
+    let store = SledStore::open(dir.path(), Guards::ON).expect("opens");
+    assert_eq!(read_both_ways(&store, &blocks), (blocks.clone(), blocks.clone()));
+    assert!(blocks.iter().all(|(key, _)| store.extents.read(*key).is_some()), "all of them came from the file");
+    for misplaced in [1, 4, 5, blocks.len() as u64] {
+        store.extents.misplace(BlockKey::new(misplaced));
+        assert_eq!(store.extents.read(BlockKey::new(misplaced)), None);
+    }
+    assert_eq!(read_both_ways(&store, &blocks), (blocks.clone(), blocks.clone()));
+}
+
+#[test]
+fn the_file_is_looked_through_again_when_many_blocks_were_added() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = SledStore::open(dir.path(), Guards::ON).expect("opens");
+    let blocks = history(&[&[RANDOM + 12_000; 800]], 0);
+    for commit in blocks.chunks(20) {
+        store.commit(commit.to_vec()).expect("written");
+    }
+    assert_eq!(read_both_ways(&store, &blocks), (blocks.clone(), blocks.clone()));
+    let from_file = blocks.iter().filter(|(key, _)| store.extents.knows(*key)).count();
+    assert!(from_file > 500, "{from_file} of {}", blocks.len());
+}
+
+/// sled's iterators see a leaf as it was when they came to it, and the next one as it is.
+#[test]
+fn a_scan_gives_no_block_without_the_ones_before_while_they_come_into_the_tree() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = SledStore::open(dir.path(), Guards::ON).expect("opens");
+    let mut committed = 0;
+    let mut commit = || {
+        committed += 1;
+        store.commit(vec![(BlockKey::new(committed), vec![7; 100])]).expect("written");
+    };
+    commit();
+    for scan in [SledStore::scan, SledStore::scan_strictly] {
+        let mut next = BlockKey::FIRST;
+        let scanned = scan(&store, next, &mut |key, _| {
+            assert_eq!(key, next);
+            next = next.plus(1);
+            (0..40).for_each(|_| commit());
+            if key.get() < 20 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        scanned.expect("readable");
+        assert_eq!(next.get(), 21);
+    }
+}
+
+/// The kernel may report a write that failed once and then call the same pages clean.
+#[test]
+fn after_a_checkpoint_that_failed_no_commit_is_taken_whoever_met_the_failure() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = SledStore::open(dir.path(), Guards::ON).expect("opens");
+    store.commit(vec![(BlockKey::FIRST, vec![7; 100])]).expect("written");
+    let failing = || Err(Error::io("syncing the journal", std::io::Error::other("the disk said so")));
+    let checkpoint = Checkpoint {
+        covers: store.writing().redo.halves.checkpoint(),
+        last: BlockKey::FIRST,
+        thread: std::thread::spawn(failing),
+    };
+    store.writing().checkpoint = Some(checkpoint);
+    let large = vec![SideChange::Put(vec![1], vec![1; UNSYNCED_MAX + 1])];
+    store.change_side(large).expect_err("it meets the failure");
+    store.commit(vec![(BlockKey::new(2), vec![7; 100])]).expect_err("what is in sled's file nobody knows");
+    drop(store);
+    let store = SledStore::open(dir.path(), Guards::ON).expect("opens");
+    assert!(store.read(BlockKey::FIRST, &mut |_| {}).expect("readable"), "the redo log had it");
+}
+
+/// A copy of the files is what a kill leaves.
+#[test]
+fn the_last_block_is_the_last_one_though_the_redo_log_has_only_older_ones() {
+    let (dir, copy) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    let store = SledStore::open(dir.path(), Guards::ON).expect("opens");
+    store.commit(vec![(BlockKey::FIRST, vec![7; 100])]).expect("written");
+    let large = (2..=COMMIT_LEN_MAX as u64 / 16_000 + 3).map(|number| (BlockKey::new(number), vec![7; 16_000]));
+    let large: Vec<Keyed> = large.collect();
+    store.commit(large.clone()).expect("written past the redo log");
+    for file in ["conf", "db", REDO_FILE] {
+        fs::copy(dir.path().join(file), copy.path().join(file)).expect("copied");
+    }
+    let killed = SledStore::open(copy.path(), Guards::ON).expect("opens");
+    assert_eq!(killed.in_file.load(Ordering::Acquire), large.len() as u64 + 1);
+}
