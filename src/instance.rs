@@ -21,8 +21,8 @@ use uuid::Uuid;
 
 use crate::api::{
     AlertSuppressionManager, Audit, DispatchAggregator, EscalationManager, FieldPerformance, GeographicBreakdown,
-    Judges, KnownCache, NotificationOutbox, PolicyEngine, PolicySimulator, SYSTEM, SlaMonitorService, TrendAnalyzer,
-    resume_interrupted,
+    Judges, KnownCache, NotificationOutbox, PolicyEngine, PolicySimulator, SYSTEM, SlaMonitorService, Sweeper,
+    TrendAnalyzer, resume_interrupted,
 };
 use crate::channels::Channels;
 use crate::error::Error;
@@ -34,6 +34,8 @@ use crate::updates::Updates;
 const DROP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often live updates are told.
 const FLUSH_INTERVAL_DEFAULT: Duration = Duration::from_secs(10);
+/// How often it is made sure that no deadline, rule or window was overlooked.
+const CHECK_INTERVAL_DEFAULT: Duration = Duration::from_secs(30);
 /// Simulations that run at once unless it is said otherwise.
 const SIMULATIONS_MAX_DEFAULT: usize = 10;
 
@@ -46,6 +48,7 @@ pub struct Config {
     clock: Arc<dyn Clock>,
     limits: Limits,
     flush_interval: Duration,
+    check_interval: Duration,
     has_background: bool,
     simulations_max: usize,
     channels: Channels,
@@ -65,6 +68,7 @@ impl Config {
             clock: Arc::new(SystemClock),
             limits: Limits::default(),
             flush_interval: FLUSH_INTERVAL_DEFAULT,
+            check_interval: CHECK_INTERVAL_DEFAULT,
             has_background: true,
             simulations_max: SIMULATIONS_MAX_DEFAULT,
             channels: Channels::default(),
@@ -114,6 +118,14 @@ impl Config {
         self
     }
 
+    /// How often a sweep makes sure that no deadline, no change of a rule and no closed window was overlooked, 30 s by default;
+    /// zero never sweeps. Deadlines come due by themselves, within a second, whatever this is.
+    #[must_use]
+    pub fn with_check_interval(mut self, interval: Duration) -> Self {
+        self.check_interval = interval;
+        self
+    }
+
     /// Runs at most that many simulations at once, on as many threads of their own; 10 unless it is said otherwise.
     #[must_use]
     pub fn with_max_concurrent_simulations(mut self, max_concurrent: usize) -> Self {
@@ -136,6 +148,17 @@ pub(crate) fn journal_dir(data_dir: &Path) -> PathBuf {
 pub struct IonVeil {
     pub(crate) inner: Arc<Inner>,
     pub(crate) caller: Caller,
+    /// What the host holds; none where IonVeil itself acts, which keeps nothing alive.
+    hold: Option<Arc<Hold>>,
+}
+
+/// Shuts down when the last of the host's handles goes.
+struct Hold(Arc<Ending>);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.shut(DROP_TIMEOUT);
+    }
 }
 
 pub(crate) struct Inner {
@@ -152,6 +175,7 @@ pub(crate) struct Inner {
     pub(crate) sender: Sender,
     pub(crate) known: KnownCache,
     pub(crate) judges: Judges,
+    clock: Arc<dyn Clock>,
     in_background: AtomicBool,
     ending: Arc<Ending>,
 }
@@ -161,6 +185,7 @@ struct Ending {
     runtime: Arc<Runtime>,
     journal: Arc<LocalJournal>,
     updates: Arc<Updates>,
+    sweeper: Arc<Sweeper>,
     simulation_pool: Arc<SimulationPool>,
     /// Once shut: whether everything under way was finished.
     drained: Mutex<Option<bool>>,
@@ -194,11 +219,12 @@ impl IonVeil {
             runtime: Arc::clone(&runtime),
             journal,
             updates: Arc::clone(&updates),
+            sweeper: Sweeper::new(config.check_interval),
             simulation_pool: Arc::clone(&simulation_pool),
             drained: Mutex::new(None),
         });
         let alerts = Registry::new(&runtime);
-        let sender = Sender::new(config.channels, alerts.clone(), config.clock);
+        let sender = Sender::new(config.channels, alerts.clone(), Arc::clone(&config.clock));
         let inner = Arc::new(Inner {
             dispatches,
             updates,
@@ -212,6 +238,7 @@ impl IonVeil {
             sender,
             known: KnownCache::default(),
             judges: Judges::default(),
+            clock: config.clock,
             in_background: AtomicBool::new(config.has_background),
             runtime,
             ending,
@@ -220,8 +247,20 @@ impl IonVeil {
             // What is due is found out meanwhile; a failure of that is logged where it happens.
             drop(inner.runtime.start_background());
             resume_simulations(&inner.runtime, &inner.simulation_pool);
+            start_sweeping(&inner)?;
         }
-        Ok(IonVeil { inner, caller: Caller::default() })
+        let hold = Some(Arc::new(Hold(Arc::clone(&inner.ending))));
+        Ok(IonVeil { inner, caller: Caller::default(), hold })
+    }
+
+    /// A handle of the system itself.
+    pub(crate) fn of(inner: Arc<Inner>) -> Self {
+        IonVeil { inner, caller: Caller::default(), hold: None }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn sweeper(&self) -> &Arc<Sweeper> {
+        &self.inner.ending.sweeper
     }
 
     /// A handle whose changes are recorded as done by `principal`, all under one new correlation id.
@@ -236,7 +275,7 @@ impl IonVeil {
         }
         let correlation_id = Some(Uuid::now_v7());
         let caller = Caller { principal: Some(principal.into()), correlation_id, ..Caller::default() };
-        Ok(IonVeil { inner: Arc::clone(&self.inner), caller })
+        Ok(IonVeil { inner: Arc::clone(&self.inner), caller, hold: self.hold.clone() })
     }
 
     /// Dispatch analytics: ingest and metrics.
@@ -289,7 +328,12 @@ impl IonVeil {
     /// The same handle, acting at `now` instead of the clock's instant.
     pub(crate) fn at(&self, now: Timestamp) -> Self {
         let caller = Caller { now: Some(now), ..self.caller.clone() };
-        IonVeil { inner: Arc::clone(&self.inner), caller }
+        IonVeil { inner: Arc::clone(&self.inner), caller, hold: self.hold.clone() }
+    }
+
+    /// The instant it acts at.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.caller.now.unwrap_or_else(|| self.inner.clock.now())
     }
 
     /// Begins to do what is due by itself: deadlines, escalations, messages. Once.
@@ -297,7 +341,8 @@ impl IonVeil {
         if self.inner.in_background.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        Ok(self.inner.runtime.start_background().await?)
+        self.inner.runtime.start_background().await?;
+        start_sweeping(&self.inner)
     }
 
     /// Does nothing by itself any more until it is started again.
@@ -364,6 +409,7 @@ impl Ending {
         // Whoever comes second waits for the first, and gets the same answer.
         let mut shut = self.drained.lock().unwrap_or_else(PoisonError::into_inner);
         *shut.get_or_insert_with(|| {
+            self.sweeper.stop();
             self.updates.stop();
             let begin = Instant::now();
             // First, since what runs there sends messages until it is done.
@@ -373,6 +419,11 @@ impl Ending {
             simulated && drained
         })
     }
+}
+
+fn start_sweeping(inner: &Arc<Inner>) -> Result<(), Error> {
+    let failed = |source| Error::Io { doing: "starting the sweeping thread".into(), source };
+    inner.ending.sweeper.start(inner).map_err(failed)
 }
 
 /// Takes up what was interrupted, apart from whoever opens.
@@ -388,10 +439,4 @@ fn resume_simulations(runtime: &Arc<Runtime>, pool: &Arc<SimulationPool>) {
         resumed
     });
     drop(resumed);
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.ending.shut(DROP_TIMEOUT);
-    }
 }

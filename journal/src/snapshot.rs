@@ -68,6 +68,8 @@ impl SnapshotCriteria {
 const PART_HEADER_LEN: usize = 24;
 const PART_MAGIC: [u8; 4] = *b"IVJS";
 const PART_BODY_LEN: usize = BLOCK_LEN_MAX - PART_HEADER_LEN;
+/// About as many bytes are handed to the store at a time.
+const WRITTEN_AT_ONCE: usize = 1 << 20;
 
 /// Stores a snapshot in place of one of the same stream, fold and sequence. `head` is the stream's durable end.
 pub(crate) fn save(store: &dyn Store, snapshot: &StateSnapshot, head: Sequence) -> Result<(), Error> {
@@ -86,6 +88,7 @@ pub(crate) fn save(store: &dyn Store, snapshot: &StateSnapshot, head: Sequence) 
         _ => snapshot.payload.chunks(PART_BODY_LEN).collect(),
     };
     let parts = bodies.len() as u32;
+    let mut len = 0;
     for (number, body) in (0u32..).zip(bodies) {
         let mut value = Vec::with_capacity(PART_HEADER_LEN + body.len());
         value.extend_from_slice(&PART_MAGIC);
@@ -97,7 +100,13 @@ pub(crate) fn save(store: &dyn Store, snapshot: &StateSnapshot, head: Sequence) 
         value.extend_from_slice(body);
         let mut key = prefix.clone();
         key.extend_from_slice(&number.to_be_bytes());
+        len += value.len();
         changes.push(SideChange::Put(key, value));
+        // A copy of a large state is not held once more as a whole. One of which parts are missing is none.
+        if len > WRITTEN_AT_ONCE {
+            store.change_side(std::mem::take(&mut changes))?;
+            len = 0;
+        }
     }
     store.change_side(changes)
 }

@@ -26,13 +26,13 @@ struct Entry {
     policy: Option<Arc<PolicyVersion>>,
 }
 
-type Ends = [Option<Sequence>; 2];
+pub(super) type Ends = [Option<Sequence>; 2];
 
 /// What an org goes by now.
 pub(super) async fn known(ionveil: &IonVeil, org: &OrgId) -> Result<Known, Error> {
     let inner = &ionveil.inner;
     // The ends are read first: what comes meanwhile makes the entry old, not wrong.
-    let ends = [end(ionveil, Rules::KIND, rules::ALL)?, end(ionveil, Escalation::KIND, org.as_str())?];
+    let ends = known_ends(ionveil, org)?;
     {
         let cache = inner.known.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = cache.get(org).filter(|entry| entry.ends == ends) {
@@ -51,7 +51,13 @@ pub(super) async fn known(ionveil: &IonVeil, org: &OrgId) -> Result<Known, Error
     Ok(Known { org_id: org.clone(), rules, policy })
 }
 
-fn end(ionveil: &IonVeil, kind: ionveil_journal::StreamKind, id: &str) -> Result<Option<Sequence>, Error> {
+/// The ends of the streams that say what an org goes by: as long as they stay, that stays.
+pub(super) fn known_ends(ionveil: &IonVeil, org: &OrgId) -> Result<Ends, Error> {
+    Ok([end(ionveil, Rules::KIND, rules::ALL)?, end(ionveil, Escalation::KIND, org.as_str())?])
+}
+
+/// The last event of a stream.
+pub(super) fn end(ionveil: &IonVeil, kind: ionveil_journal::StreamKind, id: &str) -> Result<Option<Sequence>, Error> {
     let stream = StreamId::new(kind, id)?;
     Ok(ionveil.inner.runtime.journal().stream_head(&stream).map(|(sequence, _)| sequence))
 }

@@ -12,6 +12,7 @@ mod notification_outbox;
 mod policy_engine;
 mod policy_simulator;
 mod sla_monitor_service;
+mod sweep;
 mod trend_analyzer;
 mod window_judging;
 
@@ -29,5 +30,6 @@ pub use policy_engine::PolicyEngine;
 pub(crate) use policy_simulator::resume_interrupted;
 pub use policy_simulator::{PolicySimulator, SimulationRequest};
 pub use sla_monitor_service::{Explanation, IncidentCheck, SlaMonitorService};
+pub(crate) use sweep::Sweeper;
 pub use trend_analyzer::{AnalyzeTrend, DetectAnomalies, TrendAnalyzer};
 pub(crate) use window_judging::Judges;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use ionveil_actors::alerts::{
     AcknowledgeAlert, Alert, AlertStatus, Alerts, CheckIncident, CheckReport, Event, ExplainedDecision, Explainer,
-    GetActiveAlerts, GetAlert, GetOpenIncidents, GetViolations, IncidentStatus, ResolveAlert, SlaViolation, TakeKnown,
-    Wanted, WhatIf, WhatIfRun,
+    Forgotten, GetActiveAlerts, GetAlert, GetForgotten, GetOpenIncidents, GetViolations, History, IncidentStatus,
+    ResolveAlert, SlaViolation, TakeKnown, Wanted, WhatIf, WhatIfRun,
 };
 use ionveil_actors::domain::{OrgId, Timestamp};
 use ionveil_actors::error::{Corrupt, Error as ServiceError};
@@ -164,7 +164,8 @@ impl SlaMonitorService {
         self.get_alerts(org, severity, status.map_or(Wanted::Unresolved, Wanted::Only)).await
     }
 
-    /// Alerts of an org, oldest first.
+    /// Alerts of an org, oldest first. What was over long ago is read from the journal, which takes as long as replaying the
+    /// org's alerts.
     ///
     /// # Errors
     /// `overloaded`, `unavailable`, `corrupt`.
@@ -174,18 +175,19 @@ impl SlaMonitorService {
         severity: Option<AlertSeverity>,
         wanted: Wanted,
     ) -> Result<Vec<Alert>, Error> {
+        if wanted.includes_over() && self.forgotten(org).await?.alerts > 0 {
+            return Ok(self.history(org).await?.alerts(severity, wanted));
+        }
         let question = GetActiveAlerts { severity, wanted };
         Ok(self.ionveil.inner.alerts.ask(org.as_str(), question, self.caller()).await?)
     }
 
-    /// One alert.
+    /// One alert, also one that was over long ago.
     ///
     /// # Errors
     /// `not_found` when no org has one of that id.
     pub async fn get_alert(&self, alert_id: Uuid) -> Result<Alert, Error> {
-        let org = org_of_alert(&self.ionveil, alert_id).await?;
-        let alert = self.ionveil.inner.alerts.ask(&org, GetAlert { alert_id }, self.caller()).await?;
-        alert.ok_or_else(|| not_found("alert", alert_id))
+        Ok(find_alert(&self.ionveil, alert_id).await?.alert)
     }
 
     /// Says that somebody is on it: escalation stops, and what has not been sent is taken back. Saying so again changes
@@ -194,7 +196,7 @@ impl SlaMonitorService {
     /// # Errors
     /// `not_found`; `conflict` when it is resolved or suppressed; `invalid` for a name or a note that says nothing.
     pub async fn acknowledge_alert(&self, alert_id: Uuid, user_id: &str, note: Option<&str>) -> Result<Alert, Error> {
-        let org = org_of_alert(&self.ionveil, alert_id).await?;
+        let org = org_of_alert(&self.ionveil, alert_id, "acknowledged").await?;
         let note = note.map(str::to_owned);
         let command = AcknowledgeAlert { alert_id, user_id: user_id.to_owned(), note, at: None };
         Ok(self.ionveil.inner.alerts.tell(&org, command, self.caller_as(user_id)).await?)
@@ -205,7 +207,7 @@ impl SlaMonitorService {
     /// # Errors
     /// `not_found`; `conflict` when it is over already; `invalid` for a name or a note that says nothing.
     pub async fn resolve_alert(&self, alert_id: Uuid, user_id: &str, resolution_note: &str) -> Result<Alert, Error> {
-        let org = org_of_alert(&self.ionveil, alert_id).await?;
+        let org = org_of_alert(&self.ionveil, alert_id, "resolved").await?;
         let (user, resolution_note) = (user_id.to_owned(), resolution_note.to_owned());
         let command = ResolveAlert { alert_id, user_id: user, resolution_note, at: None };
         Ok(self.ionveil.inner.alerts.tell(&org, command, self.caller_as(user_id)).await?)
@@ -231,6 +233,11 @@ impl SlaMonitorService {
         to: Option<Timestamp>,
     ) -> Result<Vec<SlaViolation>, Error> {
         let question = GetViolations { org_id: org.clone(), from, to, at: None };
+        let forgotten = self.forgotten(org).await?;
+        if from.is_none_or(|from| forgotten.may_have_breached(from)) && forgotten.incidents > 0 {
+            let now = self.ionveil.now();
+            return Ok(self.history(org).await?.violations(&question, now)?);
+        }
         Ok(self.ionveil.inner.alerts.ask(org.as_str(), question, self.caller()).await?)
     }
 
@@ -245,7 +252,7 @@ impl SlaMonitorService {
         });
         let explainer = explainer.await?;
         let mut notifications = Vec::new();
-        for alert_id in explainer.alert_ids() {
+        for &alert_id in explainer.alert_ids() {
             let question = GetNotifications { alert_id: Some(alert_id), ..GetNotifications::default() };
             notifications.extend(self.ionveil.inner.notifications.ask(org.as_str(), question, self.caller()).await?);
         }
@@ -271,33 +278,23 @@ impl SlaMonitorService {
         Ok(self.ionveil.inner.runtime.run_blocking(move || run.finish(last)).await?)
     }
 
+    async fn forgotten(&self, org: &OrgId) -> Result<Forgotten, Error> {
+        Ok(self.ionveil.inner.alerts.ask(org.as_str(), GetForgotten, self.caller()).await?)
+    }
+
+    /// Everything there ever was of an org's alerts, from the journal.
+    async fn history(&self, org: &OrgId) -> Result<History, Error> {
+        history(&self.ionveil, org.as_str()).await
+    }
+
     /// Folds the org's alerts, oldest event first, on a thread apart.
     async fn read_history<S: Send + 'static>(
         &self,
         org: &OrgId,
-        mut folded: S,
+        folded: S,
         fold: impl Fn(&mut S, u64, &Event) -> Result<(), String> + Send + 'static,
     ) -> Result<S, Error> {
-        let stream = StreamId::new(Alerts::KIND, org.as_str())?;
-        let journal = Arc::clone(self.ionveil.inner.runtime.journal());
-        let read = move || {
-            let mut failed = None;
-            journal.read_stream(&stream, Sequence::FIRST, Sequence::MAX, &mut |record| {
-                if is_note(record.event_type) {
-                    return ControlFlow::Continue(());
-                }
-                let event = Event::decode(record.event_type, record.version, record.codec, record.payload);
-                let event = event.map_err(|error| error.to_string());
-                if let Err(cause) = event.and_then(|event| fold(&mut folded, record.position.get(), &event)) {
-                    let (stream, sequence) = (record.stream.to_owned(), record.sequence.get());
-                    failed = Some(ServiceError::Corrupt { stream, sequence, cause });
-                    return ControlFlow::Break(());
-                }
-                ControlFlow::Continue(())
-            })?;
-            failed.map_or(Ok(folded), Err)
-        };
-        Ok(self.ionveil.inner.runtime.run_blocking(read).await?)
+        read_history(&self.ionveil, org.as_str(), folded, fold).await
     }
 
     /// Tells every org that is known what it goes by from now on, so that what is open is judged by it. Without background
@@ -328,14 +325,75 @@ pub(super) fn as_user(ionveil: &IonVeil, user: &str) -> Caller {
     Caller { principal: Some(user.into()), ..ionveil.caller.clone() }
 }
 
-/// The org that has an alert: asked for among all, once.
-pub(super) async fn org_of_alert(ionveil: &IonVeil, alert_id: Uuid) -> Result<String, Error> {
-    for org in ionveil.inner.alerts.ids() {
-        if ionveil.inner.alerts.ask(&org, GetAlert { alert_id }, ionveil.caller.clone()).await?.is_some() {
-            return Ok(org);
+/// An alert and where it is.
+struct Found {
+    org: String,
+    alert: Alert,
+    /// It was over long ago, and is known to the journal only.
+    is_forgotten: bool,
+}
+
+/// Asks every org for an alert, then the journals of those that have forgotten any: ids do not tell whose they are.
+async fn find_alert(ionveil: &IonVeil, alert_id: Uuid) -> Result<Found, Error> {
+    let (alerts, caller) = (&ionveil.inner.alerts, || ionveil.caller.clone());
+    let orgs = alerts.ids();
+    for org in &orgs {
+        if let Some(alert) = alerts.ask(org, GetAlert { alert_id }, caller()).await? {
+            return Ok(Found { org: org.clone(), alert, is_forgotten: false });
+        }
+    }
+    for org in orgs {
+        if alerts.ask(&org, GetForgotten, caller()).await?.alerts == 0 {
+            continue;
+        }
+        if let Some(alert) = history(ionveil, &org).await?.alert(alert_id) {
+            return Ok(Found { org, alert, is_forgotten: true });
         }
     }
     Err(not_found("alert", alert_id))
+}
+
+/// The org of an alert to which something is to be done.
+pub(super) async fn org_of_alert(ionveil: &IonVeil, alert_id: Uuid, wanted: &str) -> Result<String, Error> {
+    let Found { org, alert, is_forgotten } = find_alert(ionveil, alert_id).await?;
+    if is_forgotten {
+        return Err(alert.cannot_be(wanted).into());
+    }
+    Ok(org)
+}
+
+async fn history(ionveil: &IonVeil, org: &str) -> Result<History, Error> {
+    let take = |history: &mut History, _, event: &Event| history.take(event).map_err(|corrupt| corrupt.to_string());
+    read_history(ionveil, org, History::default(), take).await
+}
+
+/// Folds an org's alerts, oldest event first, on a thread apart.
+pub(super) async fn read_history<S: Send + 'static>(
+    ionveil: &IonVeil,
+    org: &str,
+    mut folded: S,
+    fold: impl Fn(&mut S, u64, &Event) -> Result<(), String> + Send + 'static,
+) -> Result<S, Error> {
+    let stream = StreamId::new(Alerts::KIND, org)?;
+    let journal = Arc::clone(ionveil.inner.runtime.journal());
+    let read = move || {
+        let mut failed = None;
+        journal.read_stream(&stream, Sequence::FIRST, Sequence::MAX, &mut |record| {
+            if is_note(record.event_type) {
+                return ControlFlow::Continue(());
+            }
+            let event = Event::decode(record.event_type, record.version, record.codec, record.payload);
+            let event = event.map_err(|error| error.to_string());
+            if let Err(cause) = event.and_then(|event| fold(&mut folded, record.position.get(), &event)) {
+                let (stream, sequence) = (record.stream.to_owned(), record.sequence.get());
+                failed = Some(ServiceError::Corrupt { stream, sequence, cause });
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        })?;
+        failed.map_or(Ok(folded), Err)
+    };
+    Ok(ionveil.inner.runtime.run_blocking(read).await?)
 }
 
 pub(super) fn not_found(what: &'static str, id: Uuid) -> Error {

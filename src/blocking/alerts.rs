@@ -1,7 +1,7 @@
 //! Alerts without async.
 
 use ionveil_actors::alerts::{
-    Alert, AlertStatus, CheckReport, IncidentStatus, SlaViolation, Suppression, Wanted, WhatIf,
+    Alert, AlertStatus, CheckReport, IncidentStatus, PolicyWhatIf, SlaViolation, Suppression, Wanted, WhatIf,
 };
 use ionveil_actors::domain::{Channel, OrgId, Timestamp};
 use ionveil_actors::escalation::EscalationPolicy;
@@ -136,6 +136,10 @@ impl EscalationManager {
 
     pub fn check_escalations(&self) -> Result<Vec<Alert>, Error> {
         block_on(self.0.check_escalations())
+    }
+
+    pub fn what_if(&self, org: &OrgId, policy: EscalationPolicy, from: Timestamp) -> Result<PolicyWhatIf, Error> {
+        block_on(self.0.what_if(org, policy, from))
     }
 
     pub fn escalate_alert(&self, alert_id: Uuid, user_id: &str, reason: &str) -> Result<Alert, Error> {

@@ -1,12 +1,14 @@
 //! `ionveil escalation-policy`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use ionveil::domain::OrgId;
+use ionveil::alerts::{PolicyWhatIf, WhatIfStep};
+use ionveil::domain::{OrgId, Timestamp};
 use ionveil::escalation::{EscalationPolicy, PolicyLevel};
 use pollster::block_on;
 
+use super::acting::when_optional;
 use super::failure::Failure;
 use super::output::{Output, table};
 use super::place::Place;
@@ -31,15 +33,30 @@ pub(super) enum Command {
         #[arg(long)]
         org: String,
     },
+    /// Tell how an org's recorded alerts would have been escalated by another policy.
+    #[command(
+        after_help = "Example:\n  ionveil escalation-policy what-if stricter.toml --org sffd --from 2013-08-01T00:00:00Z\n\n\
+        The alerts, acknowledgements and resolutions are those that were recorded; the steps are those of this policy, up to \
+        the last recorded instant. Nothing is changed."
+    )]
+    WhatIf {
+        /// The file, JSON or TOML (*.toml).
+        #[arg(value_name = "F")]
+        file: PathBuf,
+        /// Whose alerts.
+        #[arg(long, value_name = "O")]
+        org: String,
+        /// Only what is raised and escalated at this instant or later.
+        #[arg(long, value_name = "T", allow_hyphen_values = true)]
+        from: Option<String>,
+    },
 }
 
 pub(super) fn run(command: &Command, place: &Place, output: &mut Output) -> Result<ExitCode, Failure> {
     match command {
         Command::Set { org, file } => {
             let org: OrgId = org.parse()?;
-            let document = Document::read(file)?;
-            let policy = EscalationPolicy::from_json(&document.root.value)
-                .map_err(|invalid| document.refuse(&document.root, invalid))?;
+            let policy = read(file)?;
             let policy = block_on(place.open()?.escalation_manager().set_policy(&org, policy))?;
             output.document(&policy, policy_for_people)?;
         }
@@ -51,8 +68,50 @@ pub(super) fn run(command: &Command, place: &Place, output: &mut Output) -> Resu
                 None => "no escalation policy".into(),
             })?;
         }
+        Command::WhatIf { file, org, from } => {
+            let org: OrgId = org.parse()?;
+            let policy = read(file)?;
+            let ionveil = place.open_to_ask()?;
+            let from = when_optional(&ionveil, Some(&org), "from", from.as_deref(), None)?.unwrap_or(Timestamp::MIN);
+            let what_if = block_on(ionveil.escalation_manager().what_if(&org, policy, from))?;
+            output.document(&what_if, what_if_for_people)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn read(file: &Path) -> Result<EscalationPolicy, Failure> {
+    let document = Document::read(file)?;
+    EscalationPolicy::from_json(&document.root.value).map_err(|invalid| document.refuse(&document.root, invalid))
+}
+
+fn what_if_for_people(what_if: &PolicyWhatIf) -> String {
+    let row = |sign: &str, step: &WhatIfStep, was: Option<Timestamp>| {
+        [
+            sign.to_owned(),
+            step.at.to_string(),
+            was.map(|was| was.to_string()).unwrap_or_default(),
+            step.rule_id.clone(),
+            step.incident_id.clone().unwrap_or_default(),
+            format!("L{}", step.to_level),
+            step.reason.clone(),
+        ]
+    };
+    let added = what_if.added.iter().map(|step| row("+", step, None));
+    let removed = what_if.removed.iter().map(|step| row("-", step, None));
+    let moved = what_if.moved.iter().map(|moved| row("~", &moved.step, Some(moved.recorded_at)));
+    let rows: Vec<_> = added.chain(removed).chain(moved).collect();
+    let summary = format!(
+        "{} alerts of {}: {} steps were taken, {} would have been; {} messages instead of {}; {} steps by hand refused",
+        what_if.alerts,
+        what_if.org_id,
+        what_if.recorded.len(),
+        what_if.proposed.len(),
+        what_if.messages_proposed,
+        what_if.messages_recorded,
+        what_if.refused,
+    );
+    format!("{summary}\n{}", table(["", "at", "was at", "rule", "incident", "level", "reason"], rows))
 }
 
 fn policy_for_people(policy: &EscalationPolicy) -> String {

@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use ionveil::IncidentCheck;
 use ionveil::alerts::{CheckReport, IncidentStatus, SlaViolation};
+use ionveil::dispatch::Instant;
 use ionveil::domain::OrgId;
+use ionveil::runtime::{Clock as _, SystemClock};
 use pollster::block_on;
 
 use super::acting::{At, when, when_optional};
@@ -13,6 +15,7 @@ use super::failure::Failure;
 use super::incident_import;
 use super::output::{Output, number, table};
 use super::place::Place;
+use super::time;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -106,7 +109,13 @@ pub(super) fn run(command: &Command, place: &Place, output: &mut Output) -> Resu
 fn check(args: &Check, place: &Place, output: &mut Output) -> Result<(), Failure> {
     let org: OrgId = args.org.parse()?;
     let ionveil = place.open()?;
-    let current_time = args.at.instant(&ionveil, Some(&org))?;
+    let mut current_time = args.at.instant(&ionveil, Some(&org))?;
+    let times = [Some(&args.dispatch_time), args.arrival.as_ref(), args.closed.as_ref()];
+    let is_relative = |text: &String| matches!(time::parse("now", text), Ok(Instant::FromNow(_)));
+    if current_time.is_none() && times.into_iter().flatten().any(is_relative) {
+        // The clock is read once, so that what was dispatched -6m ago has taken six minutes and no more.
+        current_time = Some(SystemClock.now());
+    }
     let of =
         |field: &str, text: &Option<String>| when_optional(&ionveil, Some(&org), field, text.as_deref(), current_time);
     let check = IncidentCheck {

@@ -60,8 +60,15 @@ pub(super) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<Exi
         let mut settle = |check: Pinned, summary: &mut Summary| match block_on(check) {
             Ok(report) if report.is_known => summary.duplicates += 1,
             Ok(_) => summary.accepted += 1,
-            Err(error) if error.invalid().is_some() => summary.reject("invalid"),
-            Err(error) => failed = Some(error),
+            Err(error) => match error.invalid() {
+                Some(invalid) => {
+                    // Of rows that can be read only those are refused by it that are older than what is kept.
+                    let reason = if invalid.field == "dispatch_time" { "too_late" } else { "invalid" };
+                    eprintln!("rejected ({reason}): {source}: {invalid}");
+                    summary.reject(reason);
+                }
+                None => failed = Some(error),
+            },
         };
         let read = ingest::read(source, &org, mapping.as_ref(), &AtomicU64::new(0), &mut |row| {
             summary.read += 1;

@@ -128,7 +128,12 @@ pub(super) fn run(command: &Command, place: &Place, output: &mut Output) -> Resu
 
 fn show(args: &Org, place: &Place) -> Result<PolicyView, Failure> {
     let org: OrgId = args.org.parse()?;
+    if let Some(text) = &args.now {
+        time::parse("now", text)?;
+    }
     let engine = place.open_to_ask()?.policy_engine();
+    // It changes nothing that could be stamped; what is no instant is refused all the same.
+    instant_optional(&engine, &org, "now", args.now.as_deref())?;
     let _working = Progress::waiting("replaying");
     Ok(block_on(engine.get(&org))?)
 }
@@ -190,6 +195,13 @@ fn import(
     start: &str,
     now: Option<Timestamp>,
 ) -> Result<PolicyView, Failure> {
+    // Outcomes carry instants of their own; only here does anybody look at the one they are taken in at.
+    if let (Some(now), Some(last)) = (now, block_on(engine.last_instant(org))?)
+        && now < last
+    {
+        let allowed = format!("{last} or later, the last instant of what it touches");
+        return Err(Invalid::new("now", now, allowed).into());
+    }
     let start = instant(engine, org, "start", start, now)?;
     let mut outcomes = Vec::with_capacity(pattern.events.len());
     for (offset, is_success) in &pattern.events {

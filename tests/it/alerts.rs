@@ -518,7 +518,7 @@ fn what_other_rules_would_have_raised_is_told_without_changing_anything() {
 }
 
 #[test]
-fn escalations_that_are_refused_for_one_org_change_nothing_in_the_others() {
+fn an_org_that_is_later_than_the_instant_is_left_out_and_keeps_nobody_from_being_escalated() {
     let home = with_rules();
     let policy = home.file("policy.toml", POLICY);
     for (org, dispatch, now) in [("early", at(0, 0), at(5, 0)), ("later", at(60, 0), at(65, 0))] {
@@ -527,9 +527,16 @@ fn escalations_that_are_refused_for_one_org_change_nothing_in_the_others() {
         args.extend(["--dispatch-time", &dispatch, "--now", &now]);
         home.run(&args).document();
     }
-    home.run(&["escalations", "check", "--now", &at(30, 0)]).invalid("now", &at(30, 0));
-    assert_eq!(home.run(&["alert", "list", "--org", "early"]).document()[0]["status"], "open");
-    assert_eq!(home.run(&["escalations", "check", "--now", &at(65, 0)]).document()[0]["org_id"], "early");
+    home.run(&["escalations", "check", "--now", &at(4, 0)]).invalid("now", &at(4, 0));
+    let check = home.run(&["escalations", "check", "--now", &at(30, 0)]);
+    assert_eq!(column(&check.document(), "org_id"), ["early"]);
+    assert!(check.stderr.contains("later"), "who is left out is told: {}", check.stderr);
+    let status = |org: &str| home.run(&["alert", "list", "--org", org]).document()[0]["status"].clone();
+    assert_eq!((status("early"), status("later")), (json!("escalated"), json!("open")));
+    assert_eq!(
+        column(&home.run(&["escalations", "check", "--now", &at(80, 0)]).document(), "org_id"),
+        ["early", "later"]
+    );
 }
 
 #[test]

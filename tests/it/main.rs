@@ -3,6 +3,7 @@
 //! The command line is run as the real binary in directories of its own. Nothing sleeps for effect; what is random comes
 //! from a seed that a failing test prints.
 
+mod alert_history;
 mod alerts;
 mod command_line;
 mod damage;

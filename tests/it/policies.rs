@@ -115,6 +115,9 @@ fn what_is_not_good_is_named_and_changes_nothing() {
     home.run(&policy("configure", &["nowhere.json"])).error(2, "invalid");
     let late = home.file("p.csv", "offset_seconds,is_success\n0,false\n");
     home.run(&policy("import", &[&late, "--start", earlier])).invalid("start", earlier);
+    let stamped_earlier = [&late, "--start", "9999-12-31T00:00:00Z", "--now", earlier];
+    home.run(&policy("import", &stamped_earlier)).invalid("now", earlier);
+    home.run(&policy("show", &["--now", "yesterday"])).invalid("now", "yesterday");
     home.run(&policy("import", &[&late, "--start", "9999-12-31T23:59:59Z"])).document();
     assert_eq!(home.stat()["events"].as_u64(), before["events"].as_u64().map(|events| events + 1));
 }

@@ -335,3 +335,46 @@ fn the_busiest_week_hour_by_hour_matches_the_reference() {
     let busiest = weeks.max_by_key(|&(total, start)| (total, std::cmp::Reverse(start)));
     assert_eq!(busiest.map(|(_, start)| start), Some(monday));
 }
+
+/// Every row as an incident: priority by the mapping, reached after its minutes.
+#[test]
+fn breaches_and_compliance_of_all_incidents_match_the_reference() {
+    let Some((rows, figures)) = real_data() else { return };
+    let home = Home::new();
+    let rule = r#"{"rule_id": "breach", "name": "Breach", "condition_type": "sla_breach", "severity": "info",
+        "notification_channels": ["log"]}"#;
+    home.run(&["rule", "add", &home.file("rule.json", rule)]).document();
+    let (mapping, rows) = (mapping_path(), rows.to_str().expect("a path").to_owned());
+    let import = ["incident", "import", "--org", "sffd", "--mapping", mapping.to_str().expect("a path"), rows.as_str()];
+    let summary = home.run(&import).document();
+    assert_eq!((&summary["accepted"], &summary["rejected"]), (&figures["rows"], &json!(0)), "{summary}");
+    assert_eq!(home.run(&["incident", "list", "--org", "sffd"]).document(), json!([]), "all were reached");
+
+    let violations = home.run(&["incident", "violations", "--org", "sffd"]).document();
+    let violations = violations.as_array().expect("an array");
+    let of = |priority: &str| {
+        let priority: Value = priority.parse().expect("a number");
+        violations.iter().filter(|it| it["priority"] == priority).collect::<Vec<_>>()
+    };
+    assert_eq!(json!(violations.len()), figures["overall"]["sla_breached"]);
+    for (priority, expected) in figures["by_priority"].as_object().expect("groups") {
+        let breached = of(priority);
+        assert_eq!(json!(breached.len()), expected["sla_breached"], "priority {priority}");
+        let count = expected["count"].as_f64().expect("a number");
+        assert_close((count - breached.len() as f64) / count, &expected["sla_share"], "compliance");
+        if breached.is_empty() {
+            continue;
+        }
+        // The longest of all was a breach, to the microsecond that an instant has.
+        let longest = breached.iter().filter_map(|it| it["actual_minutes"].as_f64()).fold(0.0, f64::max);
+        let expected = expected["max"].as_f64().expect("a number");
+        assert!((longest - expected).abs() * 60e6 <= 1.0, "priority {priority}: {longest} instead of {expected}");
+    }
+    let alerts = home.run(&["alert", "list", "--org", "sffd"]).document();
+    let told = |alerts: &[Value]| {
+        let mut ids: Vec<String> = alerts.iter().map(|it| it["incident_id"].to_string()).collect();
+        ids.sort_unstable();
+        ids
+    };
+    assert_eq!(told(alerts.as_array().expect("an array")), told(violations), "an alert each");
+}

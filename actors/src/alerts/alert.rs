@@ -1,6 +1,6 @@
 //! One alert: what is kept of it, and how it is shown.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use super::event::{AlertRaised, Cause};
 use super::incident::Slot;
 use super::known::RuleNumber;
 use crate::domain::{IncidentTimes, OrgId, Sla, Timestamp};
-use crate::error::Invalid;
+use crate::error::{Error, Invalid};
 use crate::escalation::Step;
 use crate::rules::AlertSeverity;
 
-/// An alert by its place.
+/// An alert by how many were recorded before it.
 pub(super) type AlertIndex = u32;
 
 /// Where an alert stands.
@@ -154,6 +154,17 @@ pub struct Alert {
     pub history: Vec<Change>,
     /// Values seen, and how it came about.
     pub metadata: Map<String, Value>,
+}
+
+impl Alert {
+    /// Why it cannot be `wanted` as it stands: a `conflict`.
+    pub fn cannot_be(&self, wanted: &str) -> Error {
+        cannot_be(self.alert_id, self.status, wanted)
+    }
+}
+
+pub(super) fn cannot_be(id: Uuid, status: AlertStatus, wanted: &str) -> Error {
+    Error::Conflict { reason: format!("alert {id} is {status}, so it cannot be {wanted}") }
 }
 
 /// An alert as it is kept.
@@ -318,38 +329,68 @@ impl Cause {
     }
 }
 
-/// Alerts by place and by id.
+/// Alerts in the order in which they were recorded, and by id.
 #[derive(Debug, Default)]
 pub(super) struct AlertBook {
-    pub(super) all: Vec<AlertState>,
+    all: BTreeMap<AlertIndex, AlertState>,
+    /// The index of the next one. An index is never given twice.
+    next: AlertIndex,
     by_id: HashMap<Uuid, AlertIndex>,
+    by_incident: BTreeSet<(Slot, AlertIndex)>,
 }
 
 impl AlertBook {
+    /// The alerts as they were, and the index of the next one.
+    pub(super) fn restored(all: BTreeMap<AlertIndex, AlertState>, next: AlertIndex) -> Self {
+        let by_id = all.iter().map(|(&index, alert)| (alert.id, index)).collect();
+        let by_incident = all.iter().map(|(&index, alert)| (alert.incident, index)).collect();
+        AlertBook { all, next, by_id, by_incident }
+    }
+
     pub(super) fn index(&self, id: Uuid) -> Option<AlertIndex> {
         self.by_id.get(&id).copied()
     }
 
     pub(super) fn get(&self, index: AlertIndex) -> Option<&AlertState> {
-        self.all.get(index as usize)
+        self.all.get(&index)
     }
 
     pub(super) fn get_mut(&mut self, index: AlertIndex) -> Option<&mut AlertState> {
-        self.all.get_mut(index as usize)
+        self.all.get_mut(&index)
     }
 
     pub(super) fn add(&mut self, alert: AlertState) -> AlertIndex {
-        let index = AlertIndex::try_from(self.all.len()).expect("memory ends before four billion alerts");
+        let index = self.next;
+        self.next = index.checked_add(1).expect("nobody lives to see four billion alerts of one org");
         self.by_id.insert(alert.id, index);
-        self.all.push(alert);
+        self.by_incident.insert((alert.incident, index));
+        self.all.insert(index, alert);
         index
     }
-}
 
-impl From<Vec<AlertState>> for AlertBook {
-    fn from(all: Vec<AlertState>) -> Self {
-        let by_id = all.iter().zip(0..).map(|(alert, index)| (alert.id, index)).collect();
-        AlertBook { all, by_id }
+    pub(super) fn remove(&mut self, index: AlertIndex) -> Option<AlertState> {
+        let alert = self.all.remove(&index)?;
+        self.by_id.remove(&alert.id);
+        self.by_incident.remove(&(alert.incident, index));
+        Some(alert)
+    }
+
+    /// Oldest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (AlertIndex, &AlertState)> {
+        self.all.iter().map(|(&index, alert)| (index, alert))
+    }
+
+    /// Those about one incident, oldest first.
+    pub(super) fn about(&self, slot: Slot) -> impl Iterator<Item = AlertIndex> {
+        self.by_incident.range((slot, 0)..=(slot, AlertIndex::MAX)).map(|&(_, index)| index)
+    }
+
+    pub(super) fn all(&self) -> &BTreeMap<AlertIndex, AlertState> {
+        &self.all
+    }
+
+    pub(super) fn next(&self) -> AlertIndex {
+        self.next
     }
 }
 

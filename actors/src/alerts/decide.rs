@@ -8,10 +8,12 @@ mod suppress;
 mod window;
 
 pub(super) use check::{outcome_change, patterns_fired};
+pub(super) use due::steps_due;
+pub(super) use raise::channels_told;
 
 use std::borrow::Cow;
 
-use super::alert::{AlertIndex, AlertState};
+use super::alert::{AlertIndex, AlertState, cannot_be};
 use super::command::{Known, TakeKnown};
 use super::event::{Event, PolicyTaken, RulesTaken};
 use super::known::RuleBook;
@@ -95,7 +97,7 @@ fn found(state: &Alerts, alert_id: Uuid) -> Result<(AlertIndex, &AlertState), Er
 }
 
 fn conflict(alert: &AlertState, wanted: &str) -> Error {
-    Error::Conflict { reason: format!("alert {} is {}, so it cannot be {wanted}", alert.id, alert.status) }
+    cannot_be(alert.id, alert.status, wanted)
 }
 
 /// Checks who did something: anybody but the system itself.

@@ -45,6 +45,29 @@ pub enum Event {
     SuppressionRemoved(SuppressionRemoved),
 }
 
+impl Event {
+    /// When it happened.
+    pub fn at(&self) -> Timestamp {
+        match self {
+            Event::RulesTaken(event) => event.at,
+            Event::PolicyTaken(event) => event.at,
+            Event::IncidentChecked(event) => event.at,
+            Event::IncidentDue(event) => event.at,
+            Event::WindowJudged(event) => event.at,
+            Event::RuleDue(event) => event.at,
+            Event::Raised(event) => event.at,
+            Event::Suppressed(event) => event.alert.at,
+            Event::HeldBack(event) => event.at,
+            Event::Recurred(event) => event.at,
+            Event::Acknowledged(event) => event.at,
+            Event::Resolved(event) => event.at,
+            Event::Escalated(event) => event.at,
+            Event::SuppressionAdded(event) => event.at,
+            Event::SuppressionRemoved(event) => event.at,
+        }
+    }
+}
+
 /// `rules-taken`, version 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RulesTaken {
@@ -180,6 +203,16 @@ pub enum Cause {
         /// Dispatches that were measured.
         samples: u64,
     },
+}
+
+impl Cause {
+    /// That of the incident, if it is about one.
+    pub fn priority(&self) -> Option<Priority> {
+        match self {
+            Cause::Sla { priority, .. } | Cause::Pattern { priority, .. } => Some(*priority),
+            Cause::Threshold { .. } => None,
+        }
+    }
 }
 
 /// `alert-raised`, version 1.

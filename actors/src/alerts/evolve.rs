@@ -12,7 +12,8 @@ use super::event::{
     AlertAcknowledged, AlertEscalated, AlertHeldBack, AlertRaised, AlertResolved, Cause, Event, HeldBecause,
     IncidentChecked, IncidentDue, RuleDue, RulesTaken, SuppressionAdded, WindowJudged,
 };
-use super::incident::{Incident, NO_INCIDENT, Slot};
+use super::forget;
+use super::incident::{Incident, NO_INCIDENT, Next, Slot};
 use super::known::RuleNumber;
 use super::state::{Alerts, JudgedWindow};
 use super::suppression::{Compiled, Suppression};
@@ -31,20 +32,21 @@ pub(super) fn evolve(state: &mut Alerts, event: &Event) -> Result<(), Corrupt> {
             }
             Ok(())
         }
-        Event::IncidentChecked(event) => check(state, event),
-        Event::IncidentDue(event) => judge(state, event),
-        Event::WindowJudged(event) => judge_window(state, event),
+        // Last, so that nothing is forgotten that the event is about; and not at events that others of the same decision
+        // follow on which are about something else.
+        Event::IncidentChecked(event) => check(state, event).map(|()| forget::forget(state, event.at)),
+        Event::IncidentDue(event) => judge(state, event).map(|()| forget::forget(state, event.at)),
+        Event::WindowJudged(event) => judge_window(state, event).map(|()| forget::forget(state, event.at)),
         Event::RuleDue(event) => judge_org(state, event),
         Event::Raised(event) => record(state, event, None),
         Event::Suppressed(event) => record(state, &event.alert, Some(event.suppression_id)),
         Event::HeldBack(event) => hold_back(state, event),
         Event::Recurred(event) => {
-            let (index, alert) = unresolved(state, event.alert_id)?;
+            let (_, alert) = unresolved(state, event.alert_id)?;
             alert.occurrences += 1;
             alert.updated_at = event.at;
             let slot = alert.incident;
             touch(state, slot, event.at);
-            let _ = index;
             Ok(())
         }
         Event::Acknowledged(event) => acknowledge(state, event),
@@ -95,7 +97,7 @@ fn check(state: &mut Alerts, event: &IncidentChecked) -> Result<(), Corrupt> {
             times,
             judged_until: event.at,
             touched_at: event.at,
-            due: None,
+            next: Next::Nothing,
             rules_seen,
             priority: event.priority,
             breached,
@@ -249,7 +251,7 @@ fn record(state: &mut Alerts, raised: &AlertRaised, suppressed_by: Option<Uuid>)
         None => {
             *watch = Watch {
                 recorded: raised.number,
-                raised: Some((raised.at, index)),
+                raised: Some((raised.at, raised.alert_id)),
                 current: Some(index),
                 ..Watch::default()
             };
@@ -263,6 +265,9 @@ fn record(state: &mut Alerts, raised: &AlertRaised, suppressed_by: Option<Uuid>)
     touch(state, slot, raised.at);
     state.reschedule(slot);
     state.retime(index);
+    if suppressed_by.is_some() {
+        forget::note_over(state, index);
+    }
     Ok(())
 }
 
@@ -319,7 +324,9 @@ fn resolve(state: &mut Alerts, event: &AlertResolved) -> Result<(), Corrupt> {
         watch.current = None;
     }
     touch(state, slot, event.at);
+    state.reschedule(slot);
     state.retime(index);
+    forget::note_over(state, index);
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::condition;
-use super::event::{Event, HeldBecause};
+use super::event::{AlertSuppressed, Event, HeldBecause};
 use super::state::Alerts;
 use crate::domain::{IncidentTimes, Priority, Timestamp};
 use crate::error::Corrupt;
@@ -40,12 +40,18 @@ pub struct Explainer {
     incident_id: String,
     state: Alerts,
     decisions: Vec<Decision>,
+    alert_ids: Vec<Uuid>,
 }
 
 impl Explainer {
     /// Nothing is known yet.
     pub fn new(incident_id: &str) -> Self {
-        Explainer { incident_id: incident_id.to_owned(), state: Alerts::default(), decisions: Vec::new() }
+        Explainer {
+            incident_id: incident_id.to_owned(),
+            state: Alerts::default(),
+            decisions: Vec::new(),
+            alert_ids: Vec::new(),
+        }
     }
 
     /// Takes in the org's next event, which stands at that position of the journal.
@@ -84,11 +90,9 @@ impl Explainer {
         self.decisions
     }
 
-    /// The ids of every alert about the incident.
-    pub fn alert_ids(&self) -> Vec<Uuid> {
-        let slot = self.state.incidents.slot(&self.incident_id);
-        let of_incident = self.state.alerts.all.iter().filter(|alert| Some(alert.incident) == slot);
-        of_incident.map(|alert| alert.id).collect()
+    /// The ids of every alert about the incident, oldest first.
+    pub fn alert_ids(&self) -> &[Uuid] {
+        &self.alert_ids
     }
 
     fn look(&mut self, position: u64, at: Timestamp, seen_at: Timestamp, priority: Priority, times: IncidentTimes) {
@@ -137,6 +141,11 @@ impl Explainer {
     }
 
     fn note(&mut self, position: u64, event: &Event) {
+        if let Event::Raised(alert) | Event::Suppressed(AlertSuppressed { alert, .. }) = event
+            && alert.incident_id.as_deref() == Some(self.incident_id.as_str())
+        {
+            self.alert_ids.push(alert.alert_id);
+        }
         let is_ours = |incident_id: &Option<String>| incident_id.as_deref() == Some(self.incident_id.as_str());
         let (at, alert_id, rule, outcome, why) = match event {
             Event::Raised(event) if is_ours(&event.incident_id) => {

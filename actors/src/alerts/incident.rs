@@ -1,28 +1,28 @@
 //! The incidents of an org, kept small: a million of them may be open.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::hash::BuildHasher;
 
-use serde::{Deserialize, Serialize};
+use hashbrown::{DefaultHashBuilder, HashTable};
+use serde::Serialize;
 
 use crate::domain::{IncidentTimes, OrgId, Priority, Sla, SlaStatus, Timestamp};
 
-/// An incident by its place.
+/// An incident by its place. The place of one that was forgotten is given to another.
 pub(super) type Slot = u32;
 /// Stands for "no incident" where an alert is about the org as a whole.
 pub(super) const NO_INCIDENT: Slot = u32::MAX;
 
 /// What is known of one incident.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub(super) struct Incident {
-    pub(super) id: Arc<str>,
+    pub(super) id: Box<str>,
     pub(super) times: IncidentTimes,
     /// Every rule has been judged on it up to this instant.
     pub(super) judged_until: Timestamp,
     /// The latest instant at which anything happened to it.
     pub(super) touched_at: Timestamp,
-    /// When it is to be judged next; stands in the deadlines as well.
-    pub(super) due: Option<Timestamp>,
+    pub(super) next: Next,
     /// The number of the last takeover of rules that was judged on it.
     pub(super) rules_seen: u32,
     pub(super) priority: Priority,
@@ -30,53 +30,115 @@ pub(super) struct Incident {
     pub(super) breached: Option<bool>,
 }
 
+/// What an incident waits for; stands in the deadlines, or among what is over, as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Something that somebody has to do.
+    Nothing,
+    /// To be judged by itself.
+    Judged(Timestamp),
+    /// It is over, and kept until then.
+    Forgotten(Timestamp),
+}
+
 impl Incident {
     pub(super) fn breach_time(&self) -> Timestamp {
         self.times.dispatch.saturating_add_micros(self.priority.sla_micros())
+    }
+
+    /// The latest instant that it knows of.
+    pub(super) fn last(&self) -> Timestamp {
+        let IncidentTimes { dispatch, arrival, closed } = self.times;
+        arrival.into_iter().chain(closed).fold(self.touched_at.max(dispatch), Timestamp::max)
     }
 }
 
 /// Incidents by place and by id.
 #[derive(Debug, Default)]
 pub(super) struct Incidents {
-    pub(super) all: Vec<Incident>,
-    by_id: HashMap<Arc<str>, Slot>,
+    places: Vec<Option<Incident>>,
+    /// Places that nobody has; the lowest is given first, so that it does not matter in which order they became free.
+    free: BTreeSet<Slot>,
+    /// The ids lie beside the rest of their incident.
+    slots: HashTable<Slot>,
+    hasher: DefaultHashBuilder,
 }
 
 impl Incidents {
+    /// Incidents at their places.
+    pub(super) fn at(places: Vec<Option<Incident>>) -> Self {
+        let mut incidents = Incidents { slots: HashTable::with_capacity(places.len()), ..Incidents::default() };
+        for (place, slot) in places.iter().zip(0..) {
+            match place {
+                None => {
+                    incidents.free.insert(slot);
+                }
+                Some(incident) => {
+                    let rehash = |&slot: &Slot| hash_at(&incidents.hasher, &places, slot);
+                    incidents.slots.insert_unique(incidents.hasher.hash_one(&*incident.id), slot, rehash);
+                }
+            }
+        }
+        incidents.places = places;
+        incidents
+    }
+
     pub(super) fn slot(&self, id: &str) -> Option<Slot> {
-        self.by_id.get(id).copied()
+        let is_it = |&slot: &Slot| self.get(slot).is_some_and(|incident| *incident.id == *id);
+        self.slots.find(self.hasher.hash_one(id), is_it).copied()
     }
 
     pub(super) fn get(&self, slot: Slot) -> Option<&Incident> {
-        self.all.get(slot as usize)
+        self.places.get(slot as usize)?.as_ref()
     }
 
     pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut Incident> {
-        self.all.get_mut(slot as usize)
+        self.places.get_mut(slot as usize)?.as_mut()
     }
 
     pub(super) fn add(&mut self, incident: Incident) -> Slot {
-        let slot = Slot::try_from(self.all.len()).expect("memory ends before four billion incidents");
-        self.by_id.insert(Arc::clone(&incident.id), slot);
-        self.all.push(incident);
+        let hash = self.hasher.hash_one(&*incident.id);
+        let slot = match self.free.pop_first() {
+            Some(slot) => {
+                self.places[slot as usize] = Some(incident);
+                slot
+            }
+            None => {
+                self.places.push(Some(incident));
+                Slot::try_from(self.places.len() - 1).expect("memory ends before four billion incidents")
+            }
+        };
+        self.slots.insert_unique(hash, slot, |&slot| hash_at(&self.hasher, &self.places, slot));
         slot
     }
 
+    pub(super) fn remove(&mut self, slot: Slot) -> Option<Incident> {
+        let incident = self.places.get_mut(slot as usize)?.take()?;
+        let hash = self.hasher.hash_one(&*incident.id);
+        if let Ok(entry) = self.slots.find_entry(hash, |&known| known == slot) {
+            entry.remove();
+        }
+        self.free.insert(slot);
+        Some(incident)
+    }
+
+    /// Every place, those that nobody has included.
+    pub(super) fn places(&self) -> &[Option<Incident>] {
+        &self.places
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Slot, &Incident)> {
+        self.places.iter().zip(0..).filter_map(|(place, slot)| Some((slot, place.as_ref()?)))
+    }
+
     pub(super) fn open(&self) -> impl Iterator<Item = (Slot, &Incident)> {
-        self.all
-            .iter()
-            .zip(0..)
-            .filter(|(incident, _)| incident.times.is_open())
-            .map(|(incident, slot)| (slot, incident))
+        self.iter().filter(|(_, incident)| incident.times.is_open())
     }
 }
 
-impl From<Vec<Incident>> for Incidents {
-    fn from(all: Vec<Incident>) -> Self {
-        let by_id = all.iter().zip(0..).map(|(incident, slot)| (Arc::clone(&incident.id), slot)).collect();
-        Incidents { all, by_id }
-    }
+fn hash_at(hasher: &DefaultHashBuilder, places: &[Option<Incident>], slot: Slot) -> u64 {
+    let id = places.get(slot as usize).and_then(Option::as_ref).map_or("", |incident| &*incident.id);
+    hasher.hash_one(id)
 }
 
 /// How an incident stands at an instant.
@@ -114,7 +176,7 @@ impl IncidentStatus {
     pub(super) fn of(incident: &Incident, org_id: &OrgId, now: Timestamp) -> Self {
         let sla = Sla::assess(incident.priority, incident.times, now);
         IncidentStatus {
-            incident_id: incident.id.as_ref().to_owned(),
+            incident_id: incident.id.to_string(),
             org_id: org_id.clone(),
             priority: incident.priority,
             dispatch_time: incident.times.dispatch,
@@ -126,7 +188,10 @@ impl IncidentStatus {
             remaining_minutes: sla.remaining_minutes(),
             escalation_stage: sla.stage(),
             breach_time: sla.breach_time,
-            next_deadline: incident.due,
+            next_deadline: match incident.next {
+                Next::Judged(at) => Some(at),
+                Next::Nothing | Next::Forgotten(_) => None,
+            },
         }
     }
 }

@@ -19,9 +19,12 @@ mod decide;
 mod event;
 mod evolve;
 mod explain;
+mod forget;
 mod incident;
 mod known;
 mod pattern;
+mod places;
+mod policy_what_if;
 mod query;
 mod snapshot;
 mod state;
@@ -43,10 +46,12 @@ pub use event::{
     SuppressionAdded, SuppressionRemoved, WindowJudged,
 };
 pub use explain::{Decision as ExplainedDecision, Explainer};
+pub use forget::{Forgotten, History, OVER_KEPT_DAYS};
 pub use incident::IncidentStatus;
+pub use policy_what_if::{MovedStep, PolicyWhatIf, PolicyWhatIfRun, WhatIfStep};
 pub use query::{
-    GetActiveAlerts, GetActiveSuppressions, GetAlert, GetJudgedWindows, GetLastChange, GetNextDue, GetOpenIncidents,
-    GetSuppression, GetViolations, IsSuppressed, SlaViolation, Wanted,
+    GetActiveAlerts, GetActiveSuppressions, GetAlert, GetForgotten, GetJudgedWindows, GetLastChange, GetNextDue,
+    GetOpenIncidents, GetSuppression, GetViolations, IsSuppressed, SlaViolation, Wanted,
 };
 pub use state::Alerts;
 pub use suppression::Suppression;

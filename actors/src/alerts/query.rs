@@ -6,7 +6,8 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::alert::{Alert, AlertStatus};
-use super::incident::IncidentStatus;
+use super::forget::Forgotten;
+use super::incident::{Incident, IncidentStatus};
 use super::state::Alerts;
 use super::suppression::Suppression;
 use crate::domain::{OrgId, Priority, Sla, SlaStatus, Timestamp, check_id};
@@ -26,7 +27,22 @@ pub enum Wanted {
     All,
 }
 
-/// Asks for alerts, oldest first.
+impl Wanted {
+    pub(super) fn includes(self, status: AlertStatus) -> bool {
+        match self {
+            Wanted::Unresolved => status.is_unresolved(),
+            Wanted::Only(wanted) => status == wanted,
+            Wanted::All => true,
+        }
+    }
+
+    /// Whether some of them may have been forgotten: resolved and suppressed ones.
+    pub fn includes_over(self) -> bool {
+        AlertStatus::ALL.into_iter().any(|status| self.includes(status) && !status.is_unresolved())
+    }
+}
+
+/// Asks for alerts that are not forgotten, oldest first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct GetActiveAlerts {
     /// Only those of this severity.
@@ -39,18 +55,13 @@ impl Query<Alerts> for GetActiveAlerts {
     type Answer = Vec<Alert>;
 
     fn answer(self, state: &Alerts, _: &Given) -> Result<Vec<Alert>, Error> {
-        let fits = |status: AlertStatus| match self.wanted {
-            Wanted::Unresolved => status.is_unresolved(),
-            Wanted::Only(wanted) => status == wanted,
-            Wanted::All => true,
-        };
-        let alerts = state.alerts.all.iter().filter(|alert| fits(alert.status));
+        let alerts = state.alerts.iter().map(|(_, alert)| alert).filter(|alert| self.wanted.includes(alert.status));
         let alerts = alerts.filter(|alert| self.severity.is_none_or(|severity| alert.severity == severity));
         Ok(alerts.map(|alert| state.shown(alert)).collect())
     }
 }
 
-/// Asks for one alert.
+/// Asks for one alert, if it is not forgotten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GetAlert {
     /// Which.
@@ -87,7 +98,7 @@ impl Query<Alerts> for GetOpenIncidents {
     }
 }
 
-/// Asks for what was breached, in the order of the breaches.
+/// Asks for what was breached and is not forgotten, in the order of the breaches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GetViolations {
     /// Whose.
@@ -123,20 +134,30 @@ impl Query<Alerts> for GetViolations {
     type Answer = Vec<SlaViolation>;
 
     fn answer(self, state: &Alerts, given: &Given) -> Result<Vec<SlaViolation>, Error> {
+        self.among(state.incidents.iter().map(|(_, incident)| incident), self.at.unwrap_or(given.now))
+    }
+}
+
+impl GetViolations {
+    /// Those of `incidents` that are violations as of `now`.
+    pub(super) fn among<'a>(
+        &self,
+        incidents: impl Iterator<Item = &'a Incident>,
+        now: Timestamp,
+    ) -> Result<Vec<SlaViolation>, Error> {
         if let (Some(from), Some(to)) = (self.from, self.to)
             && from >= to
         {
             return Err(Invalid::new("from", from, format!("before to, which is {to}")).into());
         }
-        let now = self.at.unwrap_or(given.now);
         let mut violations = Vec::new();
-        for incident in &state.incidents.all {
+        for incident in incidents {
             let sla = Sla::assess(incident.priority, incident.times, now);
             let is_within =
                 self.from.is_none_or(|from| sla.breach_time >= from) && self.to.is_none_or(|to| sla.breach_time < to);
             if sla.status == SlaStatus::Breached && is_within {
                 violations.push(SlaViolation {
-                    incident_id: incident.id.as_ref().to_owned(),
+                    incident_id: incident.id.to_string(),
                     org_id: self.org_id.clone(),
                     priority: incident.priority,
                     sla_target_minutes: sla.target_minutes,
@@ -148,6 +169,18 @@ impl Query<Alerts> for GetViolations {
         }
         violations.sort_by(|a, b| (a.breach_time, &a.incident_id).cmp(&(b.breach_time, &b.incident_id)));
         Ok(violations)
+    }
+}
+
+/// Asks what was forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GetForgotten;
+
+impl Query<Alerts> for GetForgotten {
+    type Answer = Forgotten;
+
+    fn answer(self, state: &Alerts, _: &Given) -> Result<Forgotten, Error> {
+        Ok(state.forgotten)
     }
 }
 

@@ -10,10 +10,12 @@ use ionveil_journal::codec::{self, DecodeError};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::alert::{AlertBook, AlertState};
-use super::incident::{Incident, Incidents, NO_INCIDENT, Slot};
+use super::alert::{AlertBook, AlertIndex, AlertState};
+use super::forget::{self, Forgotten, Over};
+use super::incident::{Incidents, NO_INCIDENT, Next, Slot};
 use super::known::{KnownRule, RuleBook, RuleNumber};
 use super::pattern::Counter;
+use super::places::StoredPlaces;
 use super::state::{Alerts, JudgedWindow};
 use super::suppression::{Compiled, Suppression};
 use super::watch::Watch;
@@ -23,7 +25,7 @@ use crate::rules::StoredRule;
 use crate::runtime::Snapshotted;
 
 impl Snapshotted for Alerts {
-    const FOLD: Fold = Fold { schema: 1, version: 1 };
+    const FOLD: Fold = Fold { schema: 2, version: 2 };
 
     fn to_snapshot(&self) -> Vec<u8> {
         codec::encode(&Stored {
@@ -33,23 +35,35 @@ impl Snapshotted for Alerts {
             rules: self.book.rules.iter().map(StoredKnown::from).collect(),
             numbers: self.book.numbers(),
             policies: Cow::Borrowed(&self.policies),
-            incidents: Cow::Borrowed(&self.incidents.all),
+            incidents: StoredPlaces::Borrowed(self.incidents.places()),
             org_due: self.org_due,
-            alerts: Cow::Borrowed(&self.alerts.all),
+            alerts: Cow::Borrowed(self.alerts.all()),
+            next_alert: self.alerts.next(),
             watches: Cow::Borrowed(&self.watches),
             suppressions: self.suppressions.values().map(|known| StoredSuppression::from(&known.suppression)).collect(),
             counters: Cow::Borrowed(&self.counters),
             windows: Cow::Borrowed(&self.windows),
+            forgotten: self.forgotten,
         })
     }
 
     fn from_snapshot(bytes: &[u8]) -> Result<Self, DecodeError> {
         let stored: Stored<'static> = codec::decode(codec::BINCODE_2, bytes)?;
-        let incidents = Incidents::from(stored.incidents.into_owned());
-        let alerts = AlertBook::from(stored.alerts.into_owned());
-        let due = incidents.all.iter().zip(0..).filter_map(|(incident, slot)| Some((incident.due?, slot)));
-        let deadlines = due.chain(stored.org_due.map(|due| (due, NO_INCIDENT))).collect();
-        let timers = alerts.all.iter().zip(0..).filter_map(|(alert, index)| Some((alert.timer?, index))).collect();
+        let incidents = Incidents::at(stored.incidents.into_places());
+        let alerts = AlertBook::restored(stored.alerts.into_owned(), stored.next_alert);
+        let (mut deadlines, mut over) = (Vec::new(), Vec::new());
+        for (slot, incident) in incidents.iter() {
+            match incident.next {
+                Next::Nothing => {}
+                Next::Judged(due) => deadlines.push((due, slot)),
+                Next::Forgotten(at) => over.push((at, Over::Incident(slot))),
+            }
+        }
+        deadlines.extend(stored.org_due.map(|due| (due, NO_INCIDENT)));
+        let of_org = alerts.about(NO_INCIDENT).filter_map(|index| Some((index, alerts.get(index)?)));
+        let of_org = of_org.filter(|(_, alert)| !alert.status.is_unresolved());
+        over.extend(of_org.map(|(index, alert)| (forget::kept_until(alert.updated_at), Over::Alert(index))));
+        let timers = alerts.iter().filter_map(|(index, alert)| Some((alert.timer?, index))).collect();
         let mut suppressions = BTreeMap::new();
         for suppression in stored.suppressions {
             // A pattern was compiled before it was stored.
@@ -63,7 +77,7 @@ impl Snapshotted for Alerts {
             book: RuleBook::restored(stored.revision, stored.takes, rules, stored.numbers),
             policies: stored.policies.into_owned(),
             incidents,
-            deadlines,
+            deadlines: deadlines.into_iter().collect(),
             org_due: stored.org_due,
             alerts,
             timers,
@@ -71,6 +85,9 @@ impl Snapshotted for Alerts {
             suppressions,
             counters: stored.counters.into_owned(),
             windows: stored.windows.into_owned(),
+            over: over.into_iter().collect(),
+            forgotten: stored.forgotten,
+            archive: None,
         })
     }
 }
@@ -83,13 +100,15 @@ struct Stored<'a> {
     rules: Vec<StoredKnown>,
     numbers: BTreeMap<Arc<str>, RuleNumber>,
     policies: Cow<'a, BTreeMap<u64, EscalationPolicy>>,
-    incidents: Cow<'a, [Incident]>,
+    incidents: StoredPlaces<'a>,
     org_due: Option<Timestamp>,
-    alerts: Cow<'a, [AlertState]>,
+    alerts: Cow<'a, BTreeMap<AlertIndex, AlertState>>,
+    next_alert: AlertIndex,
     watches: Cow<'a, BTreeMap<(Slot, RuleNumber), Watch>>,
     suppressions: Vec<StoredSuppression>,
     counters: Cow<'a, BTreeMap<RuleNumber, Counter>>,
     windows: Cow<'a, BTreeMap<RuleNumber, JudgedWindow>>,
+    forgotten: Forgotten,
 }
 
 #[derive(Serialize, Deserialize)]

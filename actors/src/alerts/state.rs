@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use super::alert::{Alert, AlertBook, AlertIndex, AlertState};
 use super::condition;
-use super::incident::{Incident, Incidents, Slot};
+use super::forget::{self, Archive, Forgotten, Over};
+use super::incident::{Incident, Incidents, Next, Slot};
 use super::known::{KnownRule, RuleBook, RuleNumber};
 use super::pattern::Counter;
 use super::suppression::Compiled;
@@ -35,6 +36,12 @@ pub struct Alerts {
     pub(super) counters: BTreeMap<RuleNumber, Counter>,
     /// The last window that a threshold rule was judged on.
     pub(super) windows: BTreeMap<RuleNumber, JudgedWindow>,
+    /// What is over and when it is forgotten, earliest first.
+    pub(super) over: BTreeSet<(Timestamp, Over)>,
+    /// What matters still of what was forgotten.
+    pub(super) forgotten: Forgotten,
+    /// Takes what is forgotten, where somebody reads the whole history.
+    pub(super) archive: Option<Box<Archive>>,
 }
 
 /// A window that was judged.
@@ -81,11 +88,15 @@ impl Alerts {
         from
     }
 
+    /// When an alert goes up a level next.
+    pub(super) fn next_timer(&self) -> Option<Timestamp> {
+        self.timers.first().map(|&(at, _)| at)
+    }
+
     /// When anything is due next.
     pub fn next_due(&self) -> Option<Timestamp> {
         let first_deadline = self.deadlines.first().map(|&(at, _)| at);
-        let first_timer = self.timers.first().map(|&(at, _)| at);
-        match (first_deadline, first_timer) {
+        match (first_deadline, self.next_timer()) {
             (Some(deadline), Some(timer)) => Some(deadline.min(timer)),
             (deadline, timer) => deadline.or(timer),
         }
@@ -106,21 +117,46 @@ impl Alerts {
         }
     }
 
+    /// What an incident waits for, as it stands.
+    fn next_of(&self, slot: Slot) -> Next {
+        match (self.due_of(slot), self.incidents.get(slot)) {
+            (Some(due), _) => Next::Judged(due),
+            (None, Some(incident)) if !incident.times.is_open() && !self.has_unresolved(slot) => {
+                Next::Forgotten(forget::kept_until(incident.last()))
+            }
+            _ => Next::Nothing,
+        }
+    }
+
+    fn has_unresolved(&self, slot: Slot) -> bool {
+        self.watches_of(slot).any(|(_, watch)| watch.current.is_some())
+    }
+
+    /// Notes anew what an incident, or the org as a whole, waits for.
     pub(super) fn reschedule(&mut self, slot: Slot) {
-        let due = self.due_of(slot);
-        let kept = match self.incidents.get_mut(slot) {
-            Some(incident) => &mut incident.due,
-            None => &mut self.org_due,
+        let next = self.next_of(slot);
+        let former = match self.incidents.get_mut(slot) {
+            Some(incident) => std::mem::replace(&mut incident.next, next),
+            None => {
+                let due = match next {
+                    Next::Judged(due) => Some(due),
+                    Next::Nothing | Next::Forgotten(_) => None,
+                };
+                std::mem::replace(&mut self.org_due, due).map_or(Next::Nothing, Next::Judged)
+            }
         };
-        let former = std::mem::replace(kept, due);
-        if former == due {
+        if former == next {
             return;
         }
-        if let Some(former) = former {
-            self.deadlines.remove(&(former, slot));
+        match former {
+            Next::Nothing => {}
+            Next::Judged(due) => drop(self.deadlines.remove(&(due, slot))),
+            Next::Forgotten(at) => drop(self.over.remove(&(at, Over::Incident(slot)))),
         }
-        if let Some(due) = due {
-            self.deadlines.insert((due, slot));
+        match next {
+            Next::Nothing => {}
+            Next::Judged(due) => drop(self.deadlines.insert((due, slot))),
+            Next::Forgotten(at) => drop(self.over.insert((at, Over::Incident(slot)))),
         }
     }
 
@@ -145,8 +181,8 @@ impl Alerts {
 
     /// The last instant of the alerts that are not resolved. All of them are looked at when escalations are checked.
     pub(super) fn last_change(&self) -> Option<Timestamp> {
-        let unresolved = self.alerts.all.iter().filter(|alert| alert.status.is_unresolved());
-        unresolved.map(|alert| alert.updated_at).max()
+        let unresolved = self.alerts.iter().filter(|(_, alert)| alert.status.is_unresolved());
+        unresolved.map(|(_, alert)| alert.updated_at).max()
     }
 
     /// The step that an alert takes next by itself.
@@ -166,7 +202,7 @@ impl Alerts {
     /// An alert as it is shown.
     pub(super) fn shown(&self, alert: &AlertState) -> Alert {
         let org_id = self.org_id.as_ref().expect("an org with alerts has taken over rules");
-        let incident_id = self.incidents.get(alert.incident).map(|incident| incident.id.as_ref());
+        let incident_id = self.incidents.get(alert.incident).map(|incident| &*incident.id);
         let policy_id = self.policy_of(alert).map(|policy| policy.policy_id.as_str());
         alert.shown(org_id, incident_id, policy_id)
     }

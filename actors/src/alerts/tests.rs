@@ -2,9 +2,11 @@
 
 mod check;
 mod due;
+mod forgetting;
 mod lifecycle;
 mod model;
 mod patterns;
+mod policy_what_if;
 mod suppressions;
 mod windows;
 
@@ -28,9 +30,10 @@ impl Observed for Alerts {
         for known in &self.book.rules {
             let _ = writeln!(text, "{known:?}");
         }
-        let _ = writeln!(text, "{:?}\n{:?}\n{:?}", self.policies, self.incidents.all, self.deadlines);
-        let _ = writeln!(text, "{:?}\n{:?}\n{:?}", self.alerts.all, self.timers, self.watches);
+        let _ = writeln!(text, "{:?}\n{:?}\n{:?}", self.policies, self.incidents.places(), self.deadlines);
+        let _ = writeln!(text, "{:?}\n{:?}\n{:?}", self.alerts.all(), self.timers, self.watches);
         let _ = writeln!(text, "{:?}\n{:?}\n{:?}", self.suppressions, self.counters, self.windows);
+        let _ = writeln!(text, "{:?}\n{:?}\n{}", self.over, self.forgotten, self.alerts.next());
         text
     }
 }

@@ -11,8 +11,8 @@ use crate::domain::Timestamp;
 pub(super) struct Watch {
     /// Alerts recorded, suppressed ones included: the next one's number is one more.
     pub(super) recorded: u32,
-    /// When the last alert that was not suppressed was raised, and which it is.
-    pub(super) raised: Option<(Timestamp, AlertIndex)>,
+    /// When the last alert that was not suppressed was raised, and its id: it may be forgotten before its window ends.
+    pub(super) raised: Option<(Timestamp, Uuid)>,
     /// The alert that is not resolved.
     pub(super) current: Option<AlertIndex>,
     /// Whether the condition was seen false since the last raise, and not true again while that alert stood.

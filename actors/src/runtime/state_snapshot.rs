@@ -36,6 +36,8 @@ pub(super) struct Header {
 /// The bytes of a snapshot that is not stored yet, since its last event is not durable yet.
 pub(super) struct Taken {
     pub(super) sequence: Sequence,
+    /// The event that the snapshot before it ends with; none if there is none.
+    pub(super) before: Sequence,
     payload: Vec<u8>,
 }
 
@@ -64,7 +66,7 @@ pub(super) fn take<A: Aggregate>(incarnation: &Incarnation<A>) -> Option<Taken> 
     payload.extend_from_slice(&(header.len() as u32).to_le_bytes());
     payload.extend_from_slice(&header);
     payload.extend_from_slice(&state);
-    Some(Taken { sequence: incarnation.sequence, payload })
+    Some(Taken { sequence: incarnation.sequence, before: incarnation.stored_at, payload })
 }
 
 /// Stores it, now that its last event is durable, at `position` if that is known. Keeps the one before it, in case this one
@@ -77,9 +79,8 @@ pub(super) fn save<A: Aggregate>(
     taken_at: Timestamp,
 ) -> Result<(), Error> {
     let Some(snapshots) = A::ABILITIES.snapshots else { return Ok(()) };
-    let Taken { sequence, mut payload } = taken;
+    let Taken { sequence, before, mut payload } = taken;
     payload[1..9].copy_from_slice(&position.get().to_le_bytes());
-    let before = journal.latest_snapshot(stream, snapshots.fold, &SnapshotCriteria::up_to(sequence))?;
     let snapshot = StateSnapshot {
         stream: stream.clone(),
         sequence,
@@ -89,7 +90,7 @@ pub(super) fn save<A: Aggregate>(
         payload,
     };
     journal.save_snapshot(&snapshot)?;
-    if let Some(older) = before.and_then(|before| before.sequence.get().checked_sub(1)) {
+    if let Some(older) = before.get().checked_sub(1) {
         journal.delete_snapshots(stream, &SnapshotCriteria::up_to(Sequence::new(older)))?;
     }
     Ok(())

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::raise::{Draft, Occasion, Subject};
 use super::{Taken, instant, take};
-use crate::alerts::SYSTEM;
 use crate::alerts::command::{CheckIncident, CheckReport};
 use crate::alerts::condition;
 use crate::alerts::event::{AlertResolved, Cause, Event, IncidentChecked};
@@ -13,6 +12,7 @@ use crate::alerts::incident::{Incident, Slot};
 use crate::alerts::known::{RuleBook, RuleNumber};
 use crate::alerts::pattern::{Counter, Fired};
 use crate::alerts::state::Alerts;
+use crate::alerts::{OVER_KEPT_DAYS, SYSTEM};
 use crate::domain::{IncidentTimes, Priority, Sla, SlaStatus, Timestamp, check_id};
 use crate::error::{Error, Invalid};
 use crate::rules::Condition;
@@ -34,6 +34,12 @@ impl Command<Alerts> for CheckIncident {
         check_order("arrival_time", times.arrival, times.dispatch)?;
         check_order("closed_time", times.closed, times.dispatch)?;
         let now = instant(self.at, given, former.map(|former| former.touched_at))?;
+        if let Some(until) = state.forgotten.dispatched_until.filter(|&until| slot.is_none() && times.dispatch <= until)
+        {
+            let kept = format!("incidents that are over are kept for {OVER_KEPT_DAYS} days");
+            let allowed = format!("later than {until} for an incident that is not known any more: {kept}");
+            return Err(Invalid::new("dispatch_time", times.dispatch, allowed).into());
+        }
 
         let Taken { org_id, book, policy, events } = take(state, &self.known, now);
         let mut draft = Draft::new(state, org_id, &book, policy, now);

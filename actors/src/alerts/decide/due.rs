@@ -2,7 +2,6 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
-use std::sync::Arc;
 
 use super::check::{consider_met, consider_pattern, outcome_change, patterns_fired};
 use super::instant;
@@ -53,7 +52,9 @@ impl Command<Alerts> for RunDue {
                     judge(&mut draft, state, &mut counters, slot, due_at);
                     due.note_second_turn(state, slot, due_at, now);
                 }
-                Item::Escalate(index) => report.escalated.extend(escalate(&mut draft, state, index, Some(due_at))),
+                Item::Escalate(index) => {
+                    report.escalated.extend(escalate(state, &mut draft.events, now, index, due_at));
+                }
             }
         }
         report.has_more |= due.second_turn.is_some();
@@ -112,13 +113,9 @@ fn judge(
     due_at: Timestamp,
 ) {
     let Some(incident) = state.incidents.get(slot) else { return };
-    draft.events.push(Event::IncidentDue(IncidentDue {
-        incident_id: incident.id.as_ref().to_owned(),
-        due_at,
-        at: draft.now,
-    }));
+    draft.events.push(Event::IncidentDue(IncidentDue { incident_id: incident.id.to_string(), due_at, at: draft.now }));
     let (priority, times) = (incident.priority, incident.times);
-    let subject = Subject { slot: Some(slot), incident_id: Some(Arc::clone(&incident.id)), priority: Some(priority) };
+    let subject = Subject { slot: Some(slot), incident_id: Some((*incident.id).into()), priority: Some(priority) };
     consider_met(draft, &subject, priority, times, due_at, Occasion::Due(due_at));
     let outcome = outcome_change(Some(incident), priority, times, due_at);
     for (number, fired) in patterns_fired(state, &state.book, counters, outcome) {
@@ -141,12 +138,18 @@ fn judge_org(draft: &mut Draft<'_>, state: &Alerts) {
     }
 }
 
-fn escalate(draft: &mut Draft<'_>, state: &Alerts, index: AlertIndex, due_at: Option<Timestamp>) -> Option<Alert> {
+fn escalate(
+    state: &Alerts,
+    events: &mut Vec<Event>,
+    now: Timestamp,
+    index: AlertIndex,
+    due_at: Timestamp,
+) -> Option<Alert> {
     let mut alert = state.alerts.get(index)?.clone();
     let next = state.next_step(&alert)?;
     let reason = if alert.status == AlertStatus::Acknowledged { "ack_timeout" } else { "timeout" };
-    let stepping = Stepping { now: draft.now, due_at, by: crate::alerts::SYSTEM, reason };
-    draft.events.extend(take_steps(state, &mut alert, next, stepping));
+    let stepping = Stepping { now, due_at: Some(due_at), by: crate::alerts::SYSTEM, reason };
+    events.extend(take_steps(state, &mut alert, next, stepping));
     Some(state.shown(&alert))
 }
 
@@ -155,11 +158,20 @@ impl Command<Alerts> for EscalateDue {
 
     fn decide(self, state: &Alerts, given: &Given) -> Result<Decision<Event, Vec<Alert>>, Error> {
         let now = instant(self.at, given, state.last_change())?;
-        let Some(org_id) = state.org_id.clone() else { return Ok(Decision { events: vec![], reply: vec![] }) };
-        let mut draft = Draft::new(state, org_id, &state.book, state.policy(), now);
-        let due = state.timers.iter().take_while(|&&(at, _)| at <= now);
-        let escalated: Vec<Alert> =
-            due.filter_map(|&(at, index)| escalate(&mut draft, state, index, Some(at))).collect();
-        Ok(Decision { events: draft.events, reply: escalated })
+        let (mut events, mut escalated) = (Vec::new(), Vec::new());
+        for &(at, index) in state.timers.iter().take_while(|&&(at, _)| at <= now) {
+            escalated.extend(escalate(state, &mut events, now, index, at));
+        }
+        Ok(Decision { events, reply: escalated })
     }
+}
+
+/// The steps that are due at `now`, one an alert and what follows on it at once.
+pub(in crate::alerts) fn steps_due(state: &Alerts, now: Timestamp) -> Vec<Event> {
+    let mut events = Vec::new();
+    for &(at, index) in state.timers.iter().take_while(|&&(at, _)| at <= now) {
+        // Who wants the events does not want the alerts.
+        let _ = escalate(state, &mut events, now, index, at);
+    }
+    events
 }

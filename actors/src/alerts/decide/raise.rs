@@ -13,6 +13,7 @@ use crate::alerts::state::Alerts;
 use crate::alerts::{LATE_MICROS, watch::Watch};
 use crate::domain::{Channel, MICROS_PER_MINUTE, OrgId, Priority, Timestamp};
 use crate::escalation::EscalationPolicy;
+use crate::rules::AlertRule;
 
 /// What made somebody look at the rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +85,7 @@ impl<'a> Draft<'a> {
             let reason = format!("suppression window of {minutes} minutes of alert {alert_id}, until {until}");
             return self.hold_back(known, subject, because, reason);
         }
-        let draft = self.alert(known, subject, occasion, cause, watch.recorded + 1);
+        let draft = self.alert(known, subject, occasion, cause, self.state.forgotten.next_number(watch.recorded));
         let Some(suppression) = self.state.suppression_of(&known.rule.rule_id, self.now) else {
             return self.raise(draft, known, slot);
         };
@@ -104,8 +105,7 @@ impl<'a> Draft<'a> {
         let minutes = i64::from(known.rule.suppression_window_minutes);
         let (raised_at, alert) = watch.raised?;
         let until = raised_at.saturating_add_micros(minutes * MICROS_PER_MINUTE);
-        let alert = self.state.alerts.get(alert).filter(|_| self.now < until)?;
-        Some((until, alert.id))
+        (self.now < until).then_some((until, alert))
     }
 
     fn hold_back(&mut self, known: &KnownRule, subject: &Subject, because: HeldBecause, reason: String) {
@@ -156,23 +156,26 @@ impl<'a> Draft<'a> {
             at: self.now,
             due_at,
             late: due_at.is_some_and(|due_at| self.now.as_micros() - due_at.as_micros() > LATE_MICROS),
-            channels: self.channels(known, subject.priority),
+            channels: channels_told(rule, subject.priority, self.policy.map(|(_, policy)| policy)),
             policy: self.policy.map(|(revision, _)| revision),
             escalation_after_minutes: rule.escalation_after_minutes,
         }
     }
+}
 
-    /// The rule's channels, if it names none the priority's, and those of level 1.
-    fn channels(&self, known: &KnownRule, priority: Option<Priority>) -> Vec<Channel> {
-        let own = &known.rule.notification_channels;
-        let by_priority = priority.map_or(&[][..], Priority::channels);
-        let mut channels = if own.is_empty() { by_priority.to_vec() } else { own.clone() };
-        let level_1 = self.policy.and_then(|(_, policy)| policy.level(1));
-        for &channel in level_1.into_iter().flat_map(|level| &level.channels) {
-            if !channels.contains(&channel) {
-                channels.push(channel);
-            }
+/// Where a raise is told: the rule's channels, if it names none the priority's, and those of level 1.
+pub(in crate::alerts) fn channels_told(
+    rule: &AlertRule,
+    priority: Option<Priority>,
+    policy: Option<&EscalationPolicy>,
+) -> Vec<Channel> {
+    let own = &rule.notification_channels;
+    let by_priority = priority.map_or(&[][..], Priority::channels);
+    let mut channels = if own.is_empty() { by_priority.to_vec() } else { own.clone() };
+    for &channel in policy.and_then(|policy| policy.level(1)).into_iter().flat_map(|level| &level.channels) {
+        if !channels.contains(&channel) {
+            channels.push(channel);
         }
-        channels
     }
+    channels
 }

@@ -21,17 +21,20 @@ pub(super) struct Pace {
     /// Of the limits.
     events_every: u64,
     events_since: u64,
+    /// The event that the last one ends with.
+    stored_at: Sequence,
     bytes_last: u64,
 }
 
 impl Pace {
     pub(super) fn of(events_every: u64) -> Self {
-        Pace { events_every, events_since: 0, bytes_last: 0 }
+        Pace { events_every, events_since: 0, stored_at: Sequence::NONE, bytes_last: 0 }
     }
 
     /// The entity was rebuilt up to `sequence`, from a snapshot of `stored_at` or none.
     pub(super) fn begin(&mut self, sequence: Sequence, stored_at: Sequence) {
         self.events_since = sequence.get() - stored_at.get();
+        self.stored_at = stored_at;
     }
 
     /// A snapshot of the state with `events_len` more events in it, if it is time for one.
@@ -43,7 +46,8 @@ impl Pace {
     }
 
     fn take<A: Aggregate>(&mut self, incarnation: &Incarnation<A>) -> Option<Taken> {
-        let taken = state_snapshot::take(incarnation)?;
+        let mut taken = state_snapshot::take(incarnation)?;
+        taken.before = std::mem::replace(&mut self.stored_at, taken.sequence);
         self.events_since = 0;
         self.bytes_last = taken.len() as u64;
         Some(taken)
