@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::alert::{Alert, AlertBook, AlertIndex, AlertState};
 use super::condition;
-use super::forget::{self, Archive, Forgotten, Over};
+use super::forget::{self, Archive, Forgotten, ForgottenIds, Over};
 use super::incident::{Incident, Incidents, Next, Slot};
 use super::known::{KnownRule, RuleBook, RuleNumber};
 use super::pattern::Counter;
@@ -40,6 +40,8 @@ pub struct Alerts {
     pub(super) over: BTreeSet<(Timestamp, Over)>,
     /// What matters still of what was forgotten.
     pub(super) forgotten: Forgotten,
+    /// Which incidents were.
+    pub(super) forgotten_ids: ForgottenIds,
     /// Takes what is forgotten, where somebody reads the whole history.
     pub(super) archive: Option<Box<Archive>>,
 }
