@@ -1,10 +1,11 @@
 //! What is over is forgotten after a while, so that memory follows what goes on and not what ever was. The journal keeps it
 //! all, and whoever asks for more is answered from there ([`History`]).
 //!
-//! An incident is over when a unit has arrived or it was closed, none of its alerts is unresolved, and nothing about it is
-//! held back. It is forgotten with its alerts 30 days after the last instant that it knows of. A resolved alert about the org
-//! as a whole is forgotten 30 days after it was resolved. It happens when something else happens at that instant or later,
-//! and follows from the events alone: live, replayed and from a snapshot the same is forgotten.
+//! An incident is over when a unit has arrived or it was closed, none of its alerts is unresolved, and nothing about it
+//! is held back. It is forgotten with its alerts 30 days after the last instant that it knows of, and not before the
+//! suppression windows of its alerts are over. A resolved alert about the org as a whole is forgotten 30 days after it
+//! was resolved. It happens when something else happens at that instant or later, and follows from the events alone:
+//! live, replayed and from a snapshot the same is forgotten.
 
 use std::collections::BTreeSet;
 

@@ -124,7 +124,11 @@ impl Alerts {
         match (self.due_of(slot), self.incidents.get(slot)) {
             (Some(due), _) => Next::Judged(due),
             (None, Some(incident)) if !incident.times.is_open() && !self.has_unresolved(slot) => {
-                Next::Forgotten(forget::kept_until(incident.last()))
+                let windows = self.watches_of(slot).filter_map(|(rule, watch)| {
+                    let (raised_at, _) = watch.raised?;
+                    Some(self.book.by_number(rule)?.window_end(raised_at))
+                });
+                Next::Forgotten(windows.fold(forget::kept_until(incident.last()), Timestamp::max))
             }
             _ => Next::Nothing,
         }

@@ -144,6 +144,42 @@ fn what_is_older_than_what_was_forgotten_and_new_is_judged_as_ever() {
 }
 
 #[test]
+fn years_of_incidents_raise_the_same_alerts_in_any_order() {
+    let known = known(1, &[breach()]);
+    let mut life = Life::new();
+    let (mut raised, mut expected) = (Vec::new(), Vec::new());
+    for number in 0..101 {
+        // A permutation of 101 weeks, told one every five days.
+        let dispatch = f64::from(number * 37 % 101) * 7.0 * DAY;
+        let (took, told_at) = (f64::from(number % 7) + 2.5, 800.0 * DAY + f64::from(number) * 5.0 * DAY);
+        let incident = format!("i{number}");
+        let check = arrived(&incident, &known, dispatch, dispatch + took);
+        let alerts = life.tell(CheckIncident { at: Some(m(told_at)), ..check }).alerts;
+        for alert in alerts {
+            life.resolve(alert.alert_id, told_at).expect("open");
+            raised.extend(alert.incident_id);
+        }
+        expected.extend((took > 5.0).then_some(incident));
+    }
+    assert_eq!(raised, expected);
+    assert!(life.org().ask(GetForgotten).expect("an answer").incidents > 90);
+}
+
+#[test]
+fn an_incident_is_known_as_long_as_the_window_of_an_alert_goes_on() {
+    let rule = AlertRule { suppression_window_minutes: 60 * 24 * 60, ..breach() };
+    let known = known(1, &[rule]);
+    let mut life = Life::new();
+    let first = life.tell(arrived("late", &known, 0.0, 9.0)).alerts[0].alert_id;
+    life.resolve(first, 10.0).expect("open");
+    time_goes_on(&mut life, &known, 45.0 * DAY);
+    let again = life.tell(CheckIncident { at: Some(m(59.0 * DAY)), ..arrived("late", &known, 0.0, 9.0) });
+    assert_eq!((again.alerts.len(), again.held_back.len(), again.is_known), (0, 1, true));
+    time_goes_on(&mut life, &known, 89.0 * DAY);
+    assert_eq!(slot(&life, "late"), None, "from its last check on");
+}
+
+#[test]
 fn an_alert_about_the_org_is_forgotten_by_itself_and_its_window_is_not() {
     let config = json!({"metric": "response_time", "window": "5m", "aggregation": "avg", "op": ">", "value": 10});
     let changes = json!({"suppression_window_minutes": 60 * 24 * 60});
