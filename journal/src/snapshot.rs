@@ -157,24 +157,28 @@ pub(crate) fn count(store: &dyn Store) -> Result<u64, Error> {
     Ok(count)
 }
 
-/// A snapshot that is there, as far as its first part tells.
+/// A snapshot of which at least a part is there, as far as the first of those tells.
 struct Found {
     fold: Fold,
     sequence: Sequence,
     taken_at_micros: i64,
 }
 
-/// All snapshots of a stream, by fold and sequence.
+/// All snapshots of a stream, by fold and sequence. Those of which parts are missing are among them, so that what is left of
+/// them is deleted like the others: one that is deleted while it is written loses its first parts.
 fn list(store: &dyn Store, stream: &StreamId) -> Result<Vec<Found>, Error> {
     let prefix = stream_prefix(stream);
-    let mut found = Vec::new();
+    let mut found: Vec<Found> = Vec::new();
     store.scan_side(&prefix, &mut |key, value| {
         let Some(&[s0, s1, v0, v1, ref rest @ ..]) = key.get(prefix.len()..) else { return };
-        let Some((sequence, part)) = rest.split_first_chunk::<8>() else { return };
-        if part == [0; 4] {
+        let Some((sequence, _)) = rest.split_first_chunk::<8>() else { return };
+        let fold = Fold { schema: u16::from_be_bytes([s0, s1]), version: u16::from_be_bytes([v0, v1]) };
+        let sequence = Sequence::new(u64::from_be_bytes(*sequence));
+        // The parts of one lie one after the other.
+        if found.last().is_none_or(|last| (last.fold, last.sequence) != (fold, sequence)) {
             found.push(Found {
-                fold: Fold { schema: u16::from_be_bytes([s0, s1]), version: u16::from_be_bytes([v0, v1]) },
-                sequence: Sequence::new(u64::from_be_bytes(*sequence)),
+                fold,
+                sequence,
                 taken_at_micros: value.get(12..20).and_then(|at| at.try_into().ok()).map_or(0, i64::from_le_bytes),
             });
         }

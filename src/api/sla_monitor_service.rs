@@ -175,11 +175,13 @@ impl SlaMonitorService {
         severity: Option<AlertSeverity>,
         wanted: Wanted,
     ) -> Result<Vec<Alert>, Error> {
+        let question = GetActiveAlerts { severity, wanted };
+        let present = self.ionveil.inner.alerts.ask(org.as_str(), question, self.caller()).await?;
+        // Asked last, so that nothing is missed that is forgotten in between.
         if wanted.includes_over() && self.forgotten(org).await?.alerts > 0 {
             return Ok(self.history(org).await?.alerts(severity, wanted));
         }
-        let question = GetActiveAlerts { severity, wanted };
-        Ok(self.ionveil.inner.alerts.ask(org.as_str(), question, self.caller()).await?)
+        Ok(present)
     }
 
     /// One alert, also one that was over long ago.
@@ -233,12 +235,13 @@ impl SlaMonitorService {
         to: Option<Timestamp>,
     ) -> Result<Vec<SlaViolation>, Error> {
         let question = GetViolations { org_id: org.clone(), from, to, at: None };
+        let present = self.ionveil.inner.alerts.ask(org.as_str(), question.clone(), self.caller()).await?;
         let forgotten = self.forgotten(org).await?;
         if from.is_none_or(|from| forgotten.may_have_breached(from)) && forgotten.incidents > 0 {
             let now = self.ionveil.now();
             return Ok(self.history(org).await?.violations(&question, now)?);
         }
-        Ok(self.ionveil.inner.alerts.ask(org.as_str(), question, self.caller()).await?)
+        Ok(present)
     }
 
     /// Every decision about an incident as it stands in the journal: rules looked at and values seen, what was raised or held

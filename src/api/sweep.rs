@@ -66,7 +66,7 @@ impl Sweeper {
         Ok(())
     }
 
-    /// Ends the thread, when it has finished with the org it is at.
+    /// Ends the thread, when it has finished what it is at.
     pub(crate) fn stop(&self) {
         let thread = {
             let mut timer = locked(&self.timer);
@@ -87,9 +87,8 @@ impl Sweeper {
                 None => return,
                 Some(inner) => {
                     let ionveil = IonVeil::of(inner);
-                    if ionveil.is_in_background()
-                        && let Err(error) = block_on(self.sweep(&ionveil))
-                    {
+                    let goes_on = || ionveil.is_in_background() && !locked(&self.timer).stopped;
+                    if let Err(error) = block_on(self.sweep(&ionveil, &goes_on)) {
                         tracing::warn!(%error, "the sweep did not get to its end; the next one begins anew");
                     }
                 }
@@ -102,19 +101,20 @@ impl Sweeper {
         }
     }
 
-    /// Looks at every org that has changed or is overdue. Of several errors the first one is told, when all were looked at.
-    pub(crate) async fn sweep(&self, ionveil: &IonVeil) -> Result<(), Error> {
+    /// Looks at every org that has changed or is overdue, as long as `goes_on` says so. Of several errors the first one is
+    /// told, when all were looked at.
+    async fn sweep(&self, ionveil: &IonVeil, goes_on: &impl Fn() -> bool) -> Result<(), Error> {
         let mut failed = None;
         let inner = &ionveil.inner;
         let mut orgs: Vec<String> = inner.alerts.ids().into_iter().chain(inner.dispatches.ids()).collect();
         orgs.sort_unstable();
         orgs.dedup();
         for org in orgs {
-            if locked(&self.timer).stopped {
+            if !goes_on() {
                 break;
             }
             let swept = match org.parse() {
-                Ok(org) => self.sweep_org(ionveil, org).await,
+                Ok(org) => self.sweep_org(ionveil, org, goes_on).await,
                 Err(invalid) => Err(Error::from(invalid)),
             };
             failed = failed.or(swept.err());
@@ -122,7 +122,7 @@ impl Sweeper {
         failed.map_or(Ok(()), Err)
     }
 
-    async fn sweep_org(&self, ionveil: &IonVeil, org: OrgId) -> Result<(), Error> {
+    async fn sweep_org(&self, ionveil: &IonVeil, org: OrgId, goes_on: &impl Fn() -> bool) -> Result<(), Error> {
         let length = |kind: StreamKind| end(ionveil, kind, org.as_str());
         let last = locked(&self.seen).get(&org).copied();
         let mut seen = Seen {
@@ -145,7 +145,7 @@ impl Sweeper {
                 alerts.tell(org.as_str(), TakeKnown { known, at: None }, caller()).await?;
             }
             seen.next_due = alerts.ask(org.as_str(), GetNextDue, caller()).await?;
-            while seen.next_due.is_some_and(|due| due <= ionveil.now()) {
+            while seen.next_due.is_some_and(|due| due <= ionveil.now()) && goes_on() {
                 let done = alerts.tell(org.as_str(), RunDue { items_max: ITEMS_MAX }, caller()).await?;
                 seen.next_due = alerts.ask(org.as_str(), GetNextDue, caller()).await?;
                 if !done.has_more {
@@ -193,7 +193,7 @@ mod tests {
         let monitor = ionveil.sla_monitor_service();
         let sweeper = Sweeper::new(Duration::from_secs(30));
         let raised = || {
-            block_on(sweeper.sweep(&ionveil)).expect("swept");
+            block_on(sweeper.sweep(&ionveil, &|| true)).expect("swept");
             let alerts = block_on(monitor.get_active_alerts(&org(), None, None)).expect("a list");
             alerts.into_iter().map(|alert| alert.rule_id).collect::<Vec<_>>()
         };
@@ -221,6 +221,38 @@ mod tests {
         assert_eq!(raised(), ["breach", "late"]);
         assert_eq!(block_on(monitor.get_active_alerts(&org(), None, None)).expect("a list")[0].occurrences, 1);
         assert_eq!(clock.now(), noon.saturating_add_micros(300_000_000));
+    }
+
+    #[test]
+    fn a_sweep_that_is_stopped_leaves_the_rest_to_the_next_one() {
+        let noon: Timestamp = "2026-03-01T12:00:00Z".parse().expect("an instant");
+        let clock = Arc::new(ManualClock::new(noon));
+        let ionveil = IonVeil::open(Config::in_memory().without_background().with_clock(Arc::clone(&clock) as _));
+        let ionveil = ionveil.expect("it opens");
+        let monitor = ionveil.sla_monitor_service();
+        block_on(monitor.add_rule(rule("breach", Condition::SlaBreach))).expect("stored");
+        let orgs = ["a", "b", "c"].map(|org| org.parse::<OrgId>().expect("an id"));
+        for org_id in orgs.clone() {
+            let check = IncidentCheck {
+                incident_id: "i".into(),
+                org_id,
+                priority: 1,
+                dispatch_time: noon,
+                arrival_time: None,
+                closed_time: None,
+                current_time: None,
+            };
+            block_on(monitor.check_incident(check)).expect("checked");
+        }
+        clock.set(noon.saturating_add_micros(300_000_000));
+        let raised =
+            || orgs.each_ref().map(|org| block_on(monitor.get_active_alerts(org, None, None)).expect("a list").len());
+        let sweeper = Sweeper::new(Duration::from_secs(30));
+        // Once it has raised anything it is to stop.
+        block_on(sweeper.sweep(&ionveil, &|| raised() == [0; 3])).expect("swept");
+        assert_eq!(raised(), [1, 0, 0]);
+        block_on(sweeper.sweep(&ionveil, &|| true)).expect("swept");
+        assert_eq!(raised(), [1; 3]);
     }
 
     #[test]

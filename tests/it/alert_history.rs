@@ -93,8 +93,11 @@ fn a_file_that_is_imported_again_after_months_raises_nothing_again() {
     home.run(&["alert", "resolve", id, "--user", "ann", "--note", "over", "--now", "2026-01-01T14:00:00Z"]).document();
     let second = line("b", "03-01", 9.0);
     assert_eq!(import(&second, "2026-03-01T13:00:00Z")["accepted"], 1);
-    let summary = import(&[first, second].concat(), "2026-03-01T13:01:00Z");
+    // One that was never told is taken, although it is as old as one that is forgotten.
+    let never = line("c", "01-01", 4.0);
+    let summary = import(&[first, second, never].concat(), "2026-03-01T13:01:00Z");
     assert_eq!((&summary["rejected_reasons"]["too_late"], &summary["duplicates"]), (&json!(1), &json!(1)));
+    assert_eq!(summary["accepted"], 1);
     assert_eq!(column(&home.run(&["alert", "list", "--org", "sffd", "--all"]).document(), "incident_id"), ["a", "b"]);
 }
 

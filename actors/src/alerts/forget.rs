@@ -1,10 +1,13 @@
 //! What is over is forgotten after a while, so that memory follows what goes on and not what ever was. The journal keeps it
 //! all, and whoever asks for more is answered from there ([`History`]).
 //!
-//! An incident is over when a unit has arrived or it was closed, none of its alerts is unresolved, and nothing about it is
-//! held back. It is forgotten with its alerts 30 days after the last instant that it knows of. A resolved alert about the org
-//! as a whole is forgotten 30 days after it was resolved. It happens when something else happens at that instant or later,
-//! and follows from the events alone: live, replayed and from a snapshot the same is forgotten.
+//! An incident is over when a unit has arrived or it was closed, none of its alerts is unresolved, and nothing about it
+//! is held back. It is forgotten with its alerts 30 days after the last instant that it knows of, and not before the
+//! suppression windows of its alerts are over. A resolved alert about the org as a whole is forgotten 30 days after it
+//! was resolved. It happens when something else happens at that instant or later, and follows from the events alone:
+//! live, replayed and from a snapshot the same is forgotten.
+
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -43,7 +46,7 @@ pub struct Forgotten {
     pub incidents: u64,
     /// How many alerts.
     pub alerts: u64,
-    /// The latest dispatch of an incident that was forgotten. Of one dispatched no later nobody can tell whether it is new.
+    /// The latest dispatch of an incident that was forgotten. One dispatched later is another incident, whatever its id.
     pub dispatched_until: Option<Timestamp>,
     /// The highest number of a raise that was forgotten.
     number_max: u32,
@@ -62,6 +65,25 @@ impl Forgotten {
     pub(super) fn next_number(&self, recorded: u32) -> u32 {
         if recorded == 0 { self.number_max + 1 } else { recorded + 1 }
     }
+}
+
+/// The ids of the incidents that were forgotten, eight bytes each: an incident that was forgotten is told from one that is
+/// new to the org, however long ago it was.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ForgottenIds(BTreeSet<u64>);
+
+impl ForgottenIds {
+    pub(super) fn contains(&self, incident_id: &str) -> bool {
+        self.0.contains(&mark(incident_id))
+    }
+}
+
+/// Among a million ids two have the same mark once in 40 million orgs. Stored in snapshots.
+fn mark(incident_id: &str) -> u64 {
+    /// The namespace of incidents: a random UUID, fixed for ever.
+    const NAMESPACE: Uuid = Uuid::from_u128(0xd3b7_51c4_0a8e_4f6b_b2f1_94e6_7c0d_38a5);
+    let (high, low) = Uuid::new_v5(&NAMESPACE, incident_id.as_bytes()).as_u64_pair();
+    high ^ low
 }
 
 /// Forgets what is over at `now`.
@@ -86,6 +108,7 @@ fn forget_incident(state: &mut Alerts, slot: Slot) {
     }
     let Some(incident) = state.incidents.remove(slot) else { return };
     state.forgotten.incidents += 1;
+    state.forgotten_ids.0.insert(mark(&incident.id));
     state.forgotten.dispatched_until = state.forgotten.dispatched_until.max(Some(incident.times.dispatch));
     if let Some(archive) = &mut state.archive
         && incident.breached == Some(true)

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::domain::Timestamp;
+use crate::domain::{MICROS_PER_MINUTE, Timestamp};
 use crate::rules::{AlertRule, Condition};
 
 /// A rule by the number that the org gave its id.
@@ -32,6 +32,13 @@ pub(super) struct KnownRule {
     pub(super) counts_since: u32,
     /// When this version was taken over.
     pub(super) taken_at: Timestamp,
+}
+
+impl KnownRule {
+    /// When the suppression window of an alert that was raised at `raised_at` is over.
+    pub(super) fn window_end(&self, raised_at: Timestamp) -> Timestamp {
+        raised_at.saturating_add_micros(i64::from(self.rule.suppression_window_minutes) * MICROS_PER_MINUTE)
+    }
 }
 
 impl RuleBook {

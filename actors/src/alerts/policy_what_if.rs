@@ -86,7 +86,6 @@ pub struct PolicyWhatIf {
 pub struct PolicyWhatIfRun {
     state: Alerts,
     from: Timestamp,
-    now: Timestamp,
     found: PolicyWhatIf,
 }
 
@@ -110,7 +109,7 @@ impl PolicyWhatIfRun {
             messages_recorded: 0,
             messages_proposed: 0,
         };
-        let mut run = PolicyWhatIfRun { state: Alerts::default(), from, now: Timestamp::MIN, found };
+        let mut run = PolicyWhatIfRun { state: Alerts::default(), from, found };
         let taken = PolicyTaken { revision: TRIED, at: Timestamp::MIN, policy };
         run.state.evolve(&Event::PolicyTaken(taken)).map_err(internal)?;
         Ok(run)
@@ -152,14 +151,13 @@ impl PolicyWhatIfRun {
         found
     }
 
+    /// Takes each step when it is due. What comes later in the record may lie before: a check names its own instant.
     fn run_until(&mut self, until: Timestamp) -> Result<(), Error> {
         while let Some(due) = self.state.next_timer().filter(|&due| due <= until) {
-            self.now = self.now.max(due);
-            for event in steps_due(&self.state, self.now) {
+            for event in steps_due(&self.state, due) {
                 self.step(&event)?;
             }
         }
-        self.now = self.now.max(until);
         Ok(())
     }
 
@@ -189,7 +187,7 @@ impl PolicyWhatIfRun {
         }
         let again =
             EscalateAlert { alert_id: step.alert_id, user_id: step.by.clone(), reason: step.reason.clone(), at: None };
-        let Ok(decision) = again.decide(&self.state, &Given::at(self.now)) else {
+        let Ok(decision) = again.decide(&self.state, &Given::at(step.at)) else {
             self.found.refused += u64::from(step.at >= self.from);
             return Ok(());
         };

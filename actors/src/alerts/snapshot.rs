@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::alert::{AlertBook, AlertIndex, AlertState};
-use super::forget::{self, Forgotten, Over};
+use super::forget::{self, Forgotten, ForgottenIds, Over};
 use super::incident::{Incidents, NO_INCIDENT, Next, Slot};
 use super::known::{KnownRule, RuleBook, RuleNumber};
 use super::pattern::Counter;
@@ -25,7 +25,7 @@ use crate::rules::StoredRule;
 use crate::runtime::Snapshotted;
 
 impl Snapshotted for Alerts {
-    const FOLD: Fold = Fold { schema: 2, version: 2 };
+    const FOLD: Fold = Fold { schema: 3, version: 3 };
 
     fn to_snapshot(&self) -> Vec<u8> {
         codec::encode(&Stored {
@@ -44,6 +44,7 @@ impl Snapshotted for Alerts {
             counters: Cow::Borrowed(&self.counters),
             windows: Cow::Borrowed(&self.windows),
             forgotten: self.forgotten,
+            forgotten_ids: Cow::Borrowed(&self.forgotten_ids),
         })
     }
 
@@ -87,6 +88,7 @@ impl Snapshotted for Alerts {
             windows: stored.windows.into_owned(),
             over: over.into_iter().collect(),
             forgotten: stored.forgotten,
+            forgotten_ids: stored.forgotten_ids.into_owned(),
             archive: None,
         })
     }
@@ -109,6 +111,7 @@ struct Stored<'a> {
     counters: Cow<'a, BTreeMap<RuleNumber, Counter>>,
     windows: Cow<'a, BTreeMap<RuleNumber, JudgedWindow>>,
     forgotten: Forgotten,
+    forgotten_ids: Cow<'a, ForgottenIds>,
 }
 
 #[derive(Serialize, Deserialize)]

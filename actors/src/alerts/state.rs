@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::alert::{Alert, AlertBook, AlertIndex, AlertState};
 use super::condition;
-use super::forget::{self, Archive, Forgotten, Over};
+use super::forget::{self, Archive, Forgotten, ForgottenIds, Over};
 use super::incident::{Incident, Incidents, Next, Slot};
 use super::known::{KnownRule, RuleBook, RuleNumber};
 use super::pattern::Counter;
@@ -40,6 +40,8 @@ pub struct Alerts {
     pub(super) over: BTreeSet<(Timestamp, Over)>,
     /// What matters still of what was forgotten.
     pub(super) forgotten: Forgotten,
+    /// Which incidents were.
+    pub(super) forgotten_ids: ForgottenIds,
     /// Takes what is forgotten, where somebody reads the whole history.
     pub(super) archive: Option<Box<Archive>>,
 }
@@ -122,7 +124,11 @@ impl Alerts {
         match (self.due_of(slot), self.incidents.get(slot)) {
             (Some(due), _) => Next::Judged(due),
             (None, Some(incident)) if !incident.times.is_open() && !self.has_unresolved(slot) => {
-                Next::Forgotten(forget::kept_until(incident.last()))
+                let windows = self.watches_of(slot).filter_map(|(rule, watch)| {
+                    let (raised_at, _) = watch.raised?;
+                    Some(self.book.by_number(rule)?.window_end(raised_at))
+                });
+                Next::Forgotten(windows.fold(forget::kept_until(incident.last()), Timestamp::max))
             }
             _ => Next::Nothing,
         }

@@ -8,6 +8,7 @@ mod model;
 mod patterns;
 mod policy_what_if;
 mod suppressions;
+mod what_if;
 mod windows;
 
 use std::fmt::Write as _;
@@ -34,6 +35,7 @@ impl Observed for Alerts {
         let _ = writeln!(text, "{:?}\n{:?}\n{:?}", self.alerts.all(), self.timers, self.watches);
         let _ = writeln!(text, "{:?}\n{:?}\n{:?}", self.suppressions, self.counters, self.windows);
         let _ = writeln!(text, "{:?}\n{:?}\n{}", self.over, self.forgotten, self.alerts.next());
+        let _ = writeln!(text, "{:?}", self.forgotten_ids);
         text
     }
 }

@@ -60,7 +60,6 @@ pub struct WhatIfRun {
     policy: Option<Arc<PolicyVersion>>,
     from: Timestamp,
     state: Alerts,
-    now: Timestamp,
     checks: u64,
     recorded: Vec<WhatIfAlert>,
     proposed: Vec<WhatIfAlert>,
@@ -86,7 +85,6 @@ impl WhatIfRun {
             policy: policy.map(Arc::new),
             from,
             state: Alerts::default(),
-            now: Timestamp::MIN,
             checks: 0,
             recorded: Vec::new(),
             proposed: Vec::new(),
@@ -117,7 +115,7 @@ impl WhatIfRun {
                     at: None,
                     known: self.known(),
                 };
-                match self.tell(command) {
+                match self.tell(command, check.at) {
                     // The incident is over for longer than it was with the alerts that really were raised, and forgotten.
                     Err(Error::Invalid(_)) => Ok(()),
                     told => told,
@@ -137,7 +135,7 @@ impl WhatIfRun {
                 };
                 self.run_until(window.at)?;
                 let known = self.known();
-                self.tell(JudgeWindow { window: closed, known, at: None })
+                self.tell(JudgeWindow { window: closed, known, at: None }, window.at)
             }
             Event::SuppressionAdded(added) => {
                 self.run_until(added.at)?;
@@ -176,17 +174,16 @@ impl WhatIfRun {
         })
     }
 
+    /// Does everything when it is due. What comes later in the record may lie before: a check names its own instant.
     fn run_until(&mut self, until: Timestamp) -> Result<(), Error> {
         while let Some(due) = self.state.next_due().filter(|&due| due <= until) {
-            self.now = self.now.max(due);
-            self.tell(RunDue { items_max: 1_000 })?;
+            self.tell(RunDue { items_max: 1_000 }, due)?;
         }
-        self.now = self.now.max(until);
         Ok(())
     }
 
-    fn tell<C: Command<Alerts>>(&mut self, command: C) -> Result<(), Error> {
-        let given = Given { id: Uuid::nil(), ..Given::at(self.now) };
+    fn tell<C: Command<Alerts>>(&mut self, command: C, now: Timestamp) -> Result<(), Error> {
+        let given = Given { id: Uuid::nil(), ..Given::at(now) };
         let decision = command.decide(&self.state, &given)?;
         for event in &decision.events {
             self.apply(event)?;

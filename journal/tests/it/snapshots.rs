@@ -56,11 +56,12 @@ fn a_snapshot_ahead_of_the_journal_is_passed_over() {
 fn a_damaged_snapshot_is_passed_over() {
     // In its first part, in its last, cut, without a part, with parts of different numbers.
     type Damage = fn(&mut Vec<(Vec<u8>, Vec<u8>)>);
-    let damages: [(&str, Damage); 6] = [
+    let damages: [(&str, Damage); 7] = [
         ("a byte of the first part", |parts| parts[0].1[40] ^= 1),
         ("the instant in the header", |parts| parts[0].1[12] ^= 1),
         ("the last byte", |parts| *parts.last_mut().expect("parts").1.last_mut().expect("bytes") ^= 1),
         ("a cut part", |parts| parts[1].1.truncate(10)),
+        ("a lost first part", |parts| drop(parts.remove(0))),
         ("a lost last part", |parts| drop(parts.pop())),
         ("a lost middle part", |parts| drop(parts.remove(1))),
     ];
@@ -74,6 +75,9 @@ fn a_damaged_snapshot_is_passed_over() {
             side.extend(parts);
         });
         assert_eq!(latest(&journal), Some(4), "{what}");
+        let stream = "dispatch/org1".parse().expect("a valid stream");
+        journal.delete_snapshots(&stream, &SnapshotCriteria::ALL).expect("deletes");
+        store.change_side(|side| assert_eq!(side.len(), 0, "{what}: nothing is left of it"));
     }
 }
 

@@ -34,11 +34,8 @@ impl Command<Alerts> for CheckIncident {
         check_order("arrival_time", times.arrival, times.dispatch)?;
         check_order("closed_time", times.closed, times.dispatch)?;
         let now = instant(self.at, given, former.map(|former| former.touched_at))?;
-        if let Some(until) = state.forgotten.dispatched_until.filter(|&until| slot.is_none() && times.dispatch <= until)
-        {
-            let kept = format!("incidents that are over are kept for {OVER_KEPT_DAYS} days");
-            let allowed = format!("later than {until} for an incident that is not known any more: {kept}");
-            return Err(Invalid::new("dispatch_time", times.dispatch, allowed).into());
+        if slot.is_none() {
+            check_not_forgotten(state, &self.incident_id, times.dispatch)?;
         }
 
         let Taken { org_id, book, policy, events } = take(state, &self.known, now);
@@ -79,6 +76,19 @@ impl Command<Alerts> for CheckIncident {
             is_known,
         };
         Ok(Decision { events: draft.events, reply })
+    }
+}
+
+/// Refuses what is told again of an incident that was forgotten: it would be raised anew, and its arrival is not known.
+fn check_not_forgotten(state: &Alerts, incident_id: &str, dispatch: Timestamp) -> Result<(), Invalid> {
+    let until = state.forgotten.dispatched_until.filter(|&until| dispatch <= until);
+    match until.filter(|_| state.forgotten_ids.contains(incident_id)) {
+        Some(until) => {
+            let kept = format!("incidents that are over are kept for {OVER_KEPT_DAYS} days");
+            let allowed = format!("later than {until} for an incident that is not known any more: {kept}");
+            Err(Invalid::new("dispatch_time", dispatch, allowed))
+        }
+        None => Ok(()),
     }
 }
 

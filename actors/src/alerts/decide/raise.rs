@@ -11,7 +11,7 @@ use crate::alerts::incident::{NO_INCIDENT, Slot};
 use crate::alerts::known::{KnownRule, RuleBook};
 use crate::alerts::state::Alerts;
 use crate::alerts::{LATE_MICROS, watch::Watch};
-use crate::domain::{Channel, MICROS_PER_MINUTE, OrgId, Priority, Timestamp};
+use crate::domain::{Channel, OrgId, Priority, Timestamp};
 use crate::escalation::EscalationPolicy;
 use crate::rules::AlertRule;
 
@@ -102,9 +102,8 @@ impl<'a> Draft<'a> {
 
     /// The window of the last raise, if it is not over.
     fn window_of(&self, known: &KnownRule, watch: &Watch) -> Option<(Timestamp, Uuid)> {
-        let minutes = i64::from(known.rule.suppression_window_minutes);
         let (raised_at, alert) = watch.raised?;
-        let until = raised_at.saturating_add_micros(minutes * MICROS_PER_MINUTE);
+        let until = known.window_end(raised_at);
         (self.now < until).then_some((until, alert))
     }
 

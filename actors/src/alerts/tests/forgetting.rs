@@ -91,7 +91,7 @@ fn what_a_suppression_keeps_back_is_not_over() {
 }
 
 #[test]
-fn a_check_of_what_was_forgotten_is_refused_unless_it_is_plainly_another_incident() {
+fn a_check_of_what_was_forgotten_is_refused_unless_it_is_another_incident() {
     let known = known(1, &[breach()]);
     let mut life = Life::new();
     let first = life.tell(arrived("late", &known, 0.0, 9.0)).alerts[0].alert_id;
@@ -99,11 +99,11 @@ fn a_check_of_what_was_forgotten_is_refused_unless_it_is_plainly_another_inciden
     life.tell(arrived("in-time", &known, 2.0, 3.0));
     time_goes_on(&mut life, &known, 31.0 * DAY);
     let before = life.org().history().len();
-    // Told again without its arrival it would be breached by now; whether it ever was known cannot be told any more.
+    // Told again without its arrival it would be breached by now, and with it raised anew.
     for check in [
         CheckIncident { at: Some(m(31.0 * DAY)), ..check("late", &known, 0.0) },
         CheckIncident { at: Some(m(31.0 * DAY)), ..arrived("late", &known, 0.0, 9.0) },
-        CheckIncident { at: Some(m(31.0 * DAY)), ..arrived("never-known", &known, 2.0, 9.0) },
+        CheckIncident { at: Some(m(31.0 * DAY)), ..arrived("in-time", &known, 2.0, 3.0) },
     ] {
         let refused = life.try_tell(check).expect_err("it is too late");
         assert!(matches!(&refused, Error::Invalid(invalid) if invalid.field == "dispatch_time"), "{refused}");
@@ -113,6 +113,70 @@ fn a_check_of_what_was_forgotten_is_refused_unless_it_is_plainly_another_inciden
     let again = life.tell(arrived("late", &known, 30.0 * DAY, 30.0 * DAY + 9.0)).alerts[0].alert_id;
     assert_ne!(again, first);
     life.tell(CheckIncident { at: Some(m(31.0 * DAY)), ..arrived("late-but-new", &known, 2.001, 3.0) });
+}
+
+#[test]
+fn what_is_older_than_what_was_forgotten_and_new_is_judged_as_ever() {
+    // A file of one year is read, and two months later that of the year before.
+    let known = known(1, &[breach()]);
+    let mut life = Life::new();
+    for day in 0..3 {
+        let at = Some(m(400.0 * DAY));
+        life.tell(CheckIncident {
+            at,
+            ..arrived(&format!("new-{day}"), &known, f64::from(day) * DAY, 4.0 + f64::from(day) * DAY)
+        });
+    }
+    time_goes_on(&mut life, &known, 460.0 * DAY);
+    assert_eq!(life.org().ask(GetForgotten).expect("an answer").incidents, 3);
+    for (incident, dispatch, minutes) in
+        [("old-1", -300.0 * DAY, 9.0), ("old-2", -301.0 * DAY, 4.0), ("old-3", 1.0, 6.0)]
+    {
+        let check = arrived(incident, &known, dispatch, dispatch + minutes);
+        let report = life.tell(CheckIncident { at: Some(m(460.0 * DAY)), ..check.clone() });
+        assert_eq!(report.alerts.len(), usize::from(minutes > 5.0), "{incident}");
+        let again = life.tell(CheckIncident { at: Some(m(461.0 * DAY)), ..check });
+        assert!(again.is_known, "{incident}");
+    }
+    // What nobody was told of so far may be open still, and is breached at once.
+    let open = life.tell(CheckIncident { at: Some(m(461.0 * DAY)), ..check("open", &known, -300.0 * DAY) });
+    assert_eq!(rules_of(&open.alerts), ["breach"]);
+}
+
+#[test]
+fn years_of_incidents_raise_the_same_alerts_in_any_order() {
+    let known = known(1, &[breach()]);
+    let mut life = Life::new();
+    let (mut raised, mut expected) = (Vec::new(), Vec::new());
+    for number in 0..101 {
+        // A permutation of 101 weeks, told one every five days.
+        let dispatch = f64::from(number * 37 % 101) * 7.0 * DAY;
+        let (took, told_at) = (f64::from(number % 7) + 2.5, 800.0 * DAY + f64::from(number) * 5.0 * DAY);
+        let incident = format!("i{number}");
+        let check = arrived(&incident, &known, dispatch, dispatch + took);
+        let alerts = life.tell(CheckIncident { at: Some(m(told_at)), ..check }).alerts;
+        for alert in alerts {
+            life.resolve(alert.alert_id, told_at).expect("open");
+            raised.extend(alert.incident_id);
+        }
+        expected.extend((took > 5.0).then_some(incident));
+    }
+    assert_eq!(raised, expected);
+    assert!(life.org().ask(GetForgotten).expect("an answer").incidents > 90);
+}
+
+#[test]
+fn an_incident_is_known_as_long_as_the_window_of_an_alert_goes_on() {
+    let rule = AlertRule { suppression_window_minutes: 60 * 24 * 60, ..breach() };
+    let known = known(1, &[rule]);
+    let mut life = Life::new();
+    let first = life.tell(arrived("late", &known, 0.0, 9.0)).alerts[0].alert_id;
+    life.resolve(first, 10.0).expect("open");
+    time_goes_on(&mut life, &known, 45.0 * DAY);
+    let again = life.tell(CheckIncident { at: Some(m(59.0 * DAY)), ..arrived("late", &known, 0.0, 9.0) });
+    assert_eq!((again.alerts.len(), again.held_back.len(), again.is_known), (0, 1, true));
+    time_goes_on(&mut life, &known, 89.0 * DAY);
+    assert_eq!(slot(&life, "late"), None, "from its last check on");
 }
 
 #[test]

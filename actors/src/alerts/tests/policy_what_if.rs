@@ -107,6 +107,20 @@ fn a_step_by_hand_is_taken_if_the_policy_has_one() {
 }
 
 #[test]
+fn what_was_told_late_is_escalated_at_its_own_instants() {
+    let known = with_policy(&known(1, &[breach()]), 1, json!({}));
+    let mut life = Life::new();
+    life.tell(CheckIncident { dispatch_time: m(1_000.0), ..check("other", &known, 1_000.0) });
+    let late = CheckIncident { arrival_time: Some(m(9.0)), ..check("i", &known, 9.0) };
+    let alert = life.tell(late).alerts[0].alert_id;
+    life.tell(EscalateDue { at: Some(m(24.0)) });
+    life.escalate(alert, 30.0).expect("escalated");
+    let what_if = run(&life, policy(json!({})), 0.0);
+    assert_eq!(steps(&what_if.recorded), [(24.0, 2, 1), (30.0, 1, 2)]);
+    assert_eq!(what_if.proposed, what_if.recorded);
+}
+
+#[test]
 fn a_policy_that_could_not_be_followed_is_refused() {
     let bad = EscalationPolicy { max_escalations: 1_001, ..policy(json!({})) };
     assert!(PolicyWhatIfRun::new(org_id(), bad, m(0.0)).is_err());
