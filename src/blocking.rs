@@ -21,6 +21,7 @@ use ionveil_actors::simulation::{
 };
 use ionveil_journal::{Hash, Position, StreamId};
 use pollster::block_on;
+use uuid::Uuid;
 
 use crate::api::{
     self, AnalyzeTrend, AuditEntry, AuditFilter, DetectAnomalies, Ingested, JournalStat, SimulationRequest, Span,
@@ -47,6 +48,11 @@ pub struct DispatchAggregator(api::DispatchAggregator);
 impl DispatchAggregator {
     pub fn new(ionveil: &IonVeil) -> Self {
         DispatchAggregator(api::DispatchAggregator::new(ionveil))
+    }
+
+    #[must_use]
+    pub fn with_command_id(&self, command_id: Uuid) -> Self {
+        DispatchAggregator(self.0.with_command_id(command_id))
     }
 
     pub fn ingest_event(&self, event: DispatchEvent) -> Result<Ingested, Error> {
@@ -262,6 +268,11 @@ impl PolicyEngine {
     }
 
     #[must_use]
+    pub fn with_command_id(self, command_id: Uuid) -> Self {
+        PolicyEngine(self.0.with_command_id(command_id))
+    }
+
+    #[must_use]
     pub fn at(self, at: Timestamp) -> Self {
         PolicyEngine(self.0.at(at))
     }
@@ -336,6 +347,11 @@ pub struct PolicySimulator(api::PolicySimulator);
 impl PolicySimulator {
     pub fn new(ionveil: &IonVeil) -> Self {
         PolicySimulator(api::PolicySimulator::new(ionveil))
+    }
+
+    #[must_use]
+    pub fn with_command_id(&self, command_id: Uuid) -> Self {
+        PolicySimulator(self.0.with_command_id(command_id))
     }
 
     pub fn create_simulation(&self, request: SimulationRequest) -> Result<String, Error> {

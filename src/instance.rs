@@ -325,6 +325,35 @@ impl IonVeil {
         self.inner.simulations.clone()
     }
 
+    /// A handle for one call that may be sent again: whoever repeats it under the same id, which the caller makes up, gets
+    /// the first answer, and nothing happens twice. Also after a restart; for a day, as long as not a thousand others came
+    /// to the same org (see `docs/runtime.md`).
+    ///
+    /// Which methods take an id stands with them; all others that change something refuse it as `invalid`. One id is for one
+    /// call: what it says is not compared, so another call of the same sort under the same id is not carried out, but gets the
+    /// first one's answer; one of another sort is `invalid`. Questions do not look at it.
+    ///
+    /// ```
+    /// # use ionveil::{Config, IonVeil, blocking};
+    /// # let ionveil = IonVeil::open(Config::in_memory())?;
+    /// let (org, once) = ("sffd".parse()?, ionveil.with_command_id(uuid::Uuid::now_v7()));
+    /// let engine = blocking::PolicyEngine::new(&once);
+    /// let first = engine.record(&org, false, 3)?;
+    /// // The answer got lost on its way.
+    /// assert_eq!(engine.record(&org, false, 3)?, first);
+    /// # Ok::<(), ionveil::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_command_id(&self, command_id: Uuid) -> Self {
+        let caller = Caller { command_id: Some(command_id), ..self.caller.clone() };
+        IonVeil { caller, ..self.clone() }
+    }
+
+    /// Who sends what follows by itself from a command that was given an id.
+    pub(crate) fn following(&self) -> Caller {
+        Caller { command_id: None, ..self.caller.clone() }
+    }
+
     /// The same handle, acting at `now` instead of the clock's instant.
     pub(crate) fn at(&self, now: Timestamp) -> Self {
         let caller = Caller { now: Some(now), ..self.caller.clone() };

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use ionveil_journal as journal;
+use serde::{Deserialize, Serialize};
 
 /// What sort of error it is, for programs: retry, correct the input, or call a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,7 +48,7 @@ impl fmt::Display for Kind {
 }
 
 /// An input that was not accepted: which field, what it was, what it may be.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{field} is {value}, allowed: {allowed}")]
 pub struct Invalid {
     /// The field as it is called in JSON, such as `severity`.

@@ -28,7 +28,15 @@ impl AlertSuppressionManager {
         AlertSuppressionManager { ionveil: self.ionveil.at(now) }
     }
 
+    /// The same, for one call that may be sent again under that id: [`IonVeil::with_command_id`].
+    #[must_use]
+    pub fn with_command_id(&self, command_id: Uuid) -> Self {
+        AlertSuppressionManager { ionveil: self.ionveil.with_command_id(command_id) }
+    }
+
     /// Suppresses the rules of an org whose whole id matches a regular expression, from now on, for so many minutes.
+    ///
+    /// Takes a command id.
     ///
     /// # Errors
     /// `invalid` for a pattern that is none, a duration out of range, or a reason or name that says nothing.
@@ -63,6 +71,8 @@ impl AlertSuppressionManager {
     }
 
     /// Ends a suppression early; false when there is none of that id, or it is over.
+    ///
+    /// Takes a command id.
     ///
     /// # Errors
     /// `invalid` when the instant lies before the suppression.

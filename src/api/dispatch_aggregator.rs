@@ -10,6 +10,7 @@ use ionveil_actors::dispatch::{
 use ionveil_actors::domain::{OrgId, Timestamp};
 use ionveil_journal::Position;
 use serde_json::json;
+use uuid::Uuid;
 
 use super::ingest_stream::{IngestStream, Settled};
 use crate::error::Error;
@@ -37,7 +38,15 @@ impl DispatchAggregator {
         DispatchAggregator { ionveil: ionveil.clone() }
     }
 
+    /// The same, for one call that may be sent again under that id: [`IonVeil::with_command_id`].
+    #[must_use]
+    pub fn with_command_id(&self, command_id: Uuid) -> Self {
+        DispatchAggregator { ionveil: self.ionveil.with_command_id(command_id) }
+    }
+
     /// Counts one event. It is on disk when this returns.
+    ///
+    /// Takes a command id: sent again, it is accepted again instead of being a duplicate, and counted once either way.
     ///
     /// # Errors
     /// `invalid` when it is rejected: a field out of range, in the future, or before what is kept. As every method:
@@ -55,6 +64,9 @@ impl DispatchAggregator {
     ///
     /// The batch is no transaction: each event stands for itself, and indices in the report are those of the batch. After
     /// an error some events may have been counted; sending all of them again is safe, since those are then duplicates.
+    ///
+    /// Takes a command id: sent again, the same batch gets the same report, and what a crash left out is done now. Of an org's
+    /// batch of more than about a million events the first ones are duplicates then.
     ///
     /// # Errors
     /// Only when no report can be given: `overloaded`, `unavailable`, `corrupt`.
@@ -83,6 +95,8 @@ impl DispatchAggregator {
     }
 
     /// Sets how long an org's dispatches are kept: hours behind the latest event, 0 for ever. True when that is a change.
+    ///
+    /// Takes a command id.
     ///
     /// # Errors
     /// `overloaded`, `unavailable`, `corrupt`.
@@ -194,6 +208,8 @@ impl DispatchAggregator {
 
     /// Sets how many regions, and how many unit types, of an org are told apart within retention, 10,000 by default; those
     /// beyond count as `__other__`. True when that is a change.
+    ///
+    /// Takes a command id.
     ///
     /// # Errors
     /// `invalid` when it is not 1 to 1,000,000.

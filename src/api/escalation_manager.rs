@@ -32,7 +32,15 @@ impl EscalationManager {
         EscalationManager { ionveil: self.ionveil.at(now) }
     }
 
+    /// The same, for one call that may be sent again under that id: [`IonVeil::with_command_id`].
+    #[must_use]
+    pub fn with_command_id(&self, command_id: Uuid) -> Self {
+        EscalationManager { ionveil: self.ionveil.with_command_id(command_id) }
+    }
+
     /// Puts a policy in force; alerts that were raised before keep theirs.
+    ///
+    /// Takes a command id: sent again, it also tells the org's alerts what a crash left untold.
     ///
     /// # Errors
     /// `invalid` when it could not be followed.
@@ -40,7 +48,11 @@ impl EscalationManager {
         let version = self.ionveil.inner.escalation.tell(org.as_str(), SetPolicy { policy }, self.caller()).await?;
         if self.ionveil.is_in_background() {
             let known = known(&self.ionveil, org).await?;
-            self.ionveil.inner.alerts.tell(org.as_str(), TakeKnown { known, at: None }, self.caller()).await?;
+            self.ionveil
+                .inner
+                .alerts
+                .tell(org.as_str(), TakeKnown { known, at: None }, self.ionveil.following())
+                .await?;
         }
         Ok(version.policy)
     }
@@ -56,6 +68,8 @@ impl EscalationManager {
 
     /// Escalates every alert of every org that is due for it, one step each; replies with those alerts. An org with an
     /// unresolved alert that was touched later than the instant given is left as it is, with a warning in the log.
+    ///
+    /// Takes no command id: done again, it does what is due then.
     ///
     /// # Errors
     /// `invalid` when that is so of every org that has unresolved alerts.
@@ -82,6 +96,8 @@ impl EscalationManager {
     }
 
     /// Passes an alert on to the next level, by hand.
+    ///
+    /// Takes a command id.
     ///
     /// # Errors
     /// `not_found`; `conflict` when it is acknowledged, resolved or suppressed, or all its steps or levels are used up.

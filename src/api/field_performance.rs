@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ionveil_actors::dispatch::{DispatchRecorded, Dispatches, Event, Instant};
 use ionveil_actors::domain::{OrgId, Timestamp};
 use ionveil_actors::error::{Error as ServiceError, Invalid};
-use ionveil_actors::runtime::{Aggregate, Event as _, Given, Query};
+use ionveil_actors::runtime::{Aggregate, Event as _, Given, Query, is_note};
 use ionveil_journal::{Journal, Position, Sequence, StreamId};
 
 use crate::error::Error;
@@ -118,6 +118,9 @@ fn each_dispatch(
     journal.read_stream(stream, Sequence::FIRST, Sequence::MAX, &mut |record| {
         if record.position > until {
             return ControlFlow::Break(());
+        }
+        if is_note(record.event_type) {
+            return ControlFlow::Continue(());
         }
         match Event::decode(record.event_type, record.version, record.codec, record.payload) {
             Ok(Event::Recorded(dispatch)) => visit(&dispatch),

@@ -4,8 +4,9 @@ use std::collections::{HashMap, VecDeque};
 
 use ionveil_actors::dispatch::{DispatchEvent, IngestBatch, IngestReport, METADATA_DEPTH_MAX};
 use ionveil_actors::domain::OrgId;
-use ionveil_actors::runtime::Reply;
+use ionveil_actors::runtime::{Caller, Reply};
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::window_judging::judge_windows;
 use crate::error::Error;
@@ -35,6 +36,7 @@ pub struct IngestStream<T> {
     /// Of what is filling and of what is under way.
     bytes: usize,
     is_flushing: bool,
+    messages_sent: u64,
 }
 
 struct Filling<T> {
@@ -70,6 +72,7 @@ impl<T> IngestStream<T> {
             under_way: VecDeque::new(),
             bytes: 0,
             is_flushing: false,
+            messages_sent: 0,
         }
     }
 
@@ -109,7 +112,8 @@ impl<T> IngestStream<T> {
     /// is safe.
     pub async fn settle(&mut self) -> Result<Option<Settled<T>>, Error> {
         while self.under_way.is_empty() || (self.is_flushing && self.under_way.len() < self.messages_max) {
-            let Some(org) = self.filling.keys().next().cloned() else { break };
+            // Always the same one, so that what is sent again goes in the same messages.
+            let Some(org) = self.filling.keys().min().cloned() else { break };
             if let Some(filling) = self.filling.remove(&org) {
                 self.send(&org, filling);
             }
@@ -127,9 +131,24 @@ impl<T> IngestStream<T> {
 
     fn send(&mut self, org: &OrgId, filling: Filling<T>) {
         let Filling { tags, events, bytes } = filling;
-        let caller = self.ionveil.caller.clone();
+        let caller = Caller { command_id: self.command_id(&events), ..self.ionveil.caller.clone() };
+        self.messages_sent += 1;
         let reply = self.ionveil.inner.dispatches.tell(org.as_str(), IngestBatch { events }, caller);
         self.under_way.push_back(UnderWay { org: org.clone(), tags, bytes, reply });
+    }
+}
+
+impl<T> IngestStream<T> {
+    /// The id of the next message of a stream that was given one. It follows from the events in it too, so that the report it
+    /// brings back is never that of others.
+    fn command_id(&self, events: &[DispatchEvent]) -> Option<Uuid> {
+        let of_stream = self.ionveil.caller.command_id?;
+        let mut names = self.messages_sent.to_le_bytes().to_vec();
+        for event in events {
+            names.extend_from_slice(event.event_id.as_bytes());
+            names.push(0);
+        }
+        Some(Uuid::new_v5(&of_stream, &names))
     }
 }
 

@@ -29,6 +29,12 @@ impl NotificationOutbox {
         NotificationOutbox { ionveil: self.ionveil.at(now) }
     }
 
+    /// The same, for one call that may be sent again under that id: [`IonVeil::with_command_id`].
+    #[must_use]
+    pub fn with_command_id(&self, command_id: Uuid) -> Self {
+        NotificationOutbox { ionveil: self.ionveil.with_command_id(command_id) }
+    }
+
     /// The messages of an org in the order in which they were queued.
     ///
     /// # Errors
@@ -40,6 +46,9 @@ impl NotificationOutbox {
     /// Tries a dead letter again, from the first try on; one that was told together with others is told with them again. A
     /// system that runs by itself sends it by itself. One that does not tries once, if its channel is set up, and replies with
     /// what became of it.
+    ///
+    /// Takes a command id: sent again, it begins no second series of tries, but makes up for a try that a crash prevented, and
+    /// the reply says how the message stands then.
     ///
     /// # Errors
     /// `not_found`; `conflict` when it is no dead letter.
@@ -68,6 +77,8 @@ impl NotificationOutbox {
     }
 
     /// Says when an org's messages go out. What waits is looked at anew.
+    ///
+    /// Takes a command id.
     ///
     /// # Errors
     /// `invalid` when it could not be kept.
@@ -105,7 +116,7 @@ impl NotificationOutbox {
         let performing = inner.sender.perform(org, notification_id, outgoing);
         let outcome = inner.runtime.run_blocking(move || Ok(runtime.block_on(performing)));
         let outcome = outcome.await?;
-        inner.notifications.tell(org, outcome, self.ionveil.caller.clone()).await?;
+        inner.notifications.tell(org, outcome, self.ionveil.following()).await?;
         Ok(())
     }
 }

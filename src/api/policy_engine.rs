@@ -11,6 +11,7 @@ use ionveil_actors::policy::{
 };
 use ionveil_actors::runtime::{Caller, Query};
 use ionveil_journal::Position;
+use uuid::Uuid;
 
 use super::SYSTEM;
 use crate::error::Error;
@@ -39,6 +40,13 @@ impl PolicyEngine {
         self
     }
 
+    /// The same, for one call that may be sent again under that id: [`IonVeil::with_command_id`].
+    #[must_use]
+    pub fn with_command_id(mut self, command_id: Uuid) -> Self {
+        self.ionveil = self.ionveil.with_command_id(command_id);
+        self
+    }
+
     /// The policy in force.
     ///
     /// # Errors
@@ -49,6 +57,8 @@ impl PolicyEngine {
 
     /// Takes in one success.
     ///
+    /// Takes a command id.
+    ///
     /// # Errors
     /// `invalid` when the instant given is earlier than the org's last one.
     pub async fn record_success(&self, org: &OrgId) -> Result<Recorded, Error> {
@@ -57,6 +67,8 @@ impl PolicyEngine {
 
     /// Takes in one failure.
     ///
+    /// Takes a command id.
+    ///
     /// # Errors
     /// As [`PolicyEngine::record_success`].
     pub async fn record_failure(&self, org: &OrgId) -> Result<Recorded, Error> {
@@ -64,6 +76,8 @@ impl PolicyEngine {
     }
 
     /// Takes in `count` equal outcomes of one instant, 1 to 10⁷.
+    ///
+    /// Takes a command id.
     ///
     /// # Errors
     /// As [`PolicyEngine::record_success`]; also when the count is out of range.
@@ -75,6 +89,9 @@ impl PolicyEngine {
     /// Takes in outcomes with their instants, in this order. One that is earlier than what was recorded before it is
     /// rejected with its index; the others are taken in.
     ///
+    /// Takes a command id for up to a million outcomes whose report fits in 1 MiB; others are refused with it, and nothing is
+    /// taken in.
+    ///
     /// # Errors
     /// Only when no report can be given. Some of more than a million outcomes may then have been taken in.
     pub async fn record_batch(&self, org: &OrgId, outcomes: &[(Timestamp, bool)]) -> Result<Recorded, Error> {
@@ -83,6 +100,9 @@ impl PolicyEngine {
 
     /// Takes in outcomes with their instants, which must be in order and not earlier than the org's last one.
     ///
+    /// Takes a command id for up to a million outcomes whose report fits in 1 MiB; others are refused with it, and nothing is
+    /// taken in.
+    ///
     /// # Errors
     /// `invalid` when they are not; of up to a million outcomes none is then taken in.
     pub async fn import(&self, org: &OrgId, outcomes: &[(Timestamp, bool)]) -> Result<Recorded, Error> {
@@ -90,6 +110,10 @@ impl PolicyEngine {
     }
 
     async fn record_all(&self, org: &OrgId, outcomes: &[(Timestamp, bool)], is_whole: bool) -> Result<Recorded, Error> {
+        if let Some(command_id) = self.ionveil.caller.command_id.filter(|_| outcomes.len() > BATCH_OUTCOMES_MAX) {
+            let allowed = format!("none for more than {BATCH_OUTCOMES_MAX} outcomes, which are several commands");
+            return Err(Invalid::new("command_id", command_id, allowed).into());
+        }
         let policy = self.current(org).await?;
         let mut all = Recorded { accepted: 0, rejected: Vec::new(), policy, transitions: Vec::new() };
         for (number, part) in outcomes.chunks(BATCH_OUTCOMES_MAX).enumerate() {
@@ -109,6 +133,8 @@ impl PolicyEngine {
 
     /// Moves one level up. It is recorded as done by `user`.
     ///
+    /// Takes a command id.
+    ///
     /// # Errors
     /// `conflict` at the last level; `invalid` when the user is no identifier or the reason blank or too long.
     pub async fn escalate(&self, org: &OrgId, user: &str, reason: &str) -> Result<Transition, Error> {
@@ -116,6 +142,8 @@ impl PolicyEngine {
     }
 
     /// Moves one level down. It is recorded as done by `user`.
+    ///
+    /// Takes a command id.
     ///
     /// # Errors
     /// `conflict` at the first level; else as [`PolicyEngine::escalate`].
@@ -125,6 +153,8 @@ impl PolicyEngine {
 
     /// Moves to the first level, also from there. It is recorded as done by `user`.
     ///
+    /// Takes a command id.
+    ///
     /// # Errors
     /// As [`PolicyEngine::escalate`], without the conflict.
     pub async fn reset(&self, org: &OrgId, user: &str, reason: &str) -> Result<Transition, Error> {
@@ -132,6 +162,8 @@ impl PolicyEngine {
     }
 
     /// Moves by hand.
+    ///
+    /// Takes a command id.
     ///
     /// # Errors
     /// As [`PolicyEngine::escalate`].
@@ -148,6 +180,8 @@ impl PolicyEngine {
 
     /// Puts a scenario's ladder and thresholds in force. The policy is kept by its name, with its counters; when the ladder
     /// does not have it, the first is in force. False when that is the scenario in force already.
+    ///
+    /// Takes a command id.
     ///
     /// # Errors
     /// `invalid` when the scenario is.

@@ -81,14 +81,26 @@ impl PolicySimulator {
         PolicySimulator { ionveil: ionveil.clone() }
     }
 
+    /// The same, for one call that may be sent again under that id: [`IonVeil::with_command_id`].
+    #[must_use]
+    pub fn with_command_id(&self, command_id: Uuid) -> Self {
+        PolicySimulator { ionveil: self.ionveil.with_command_id(command_id) }
+    }
+
     /// Makes a simulation, which then waits to be run, and gives its id.
+    ///
+    /// Takes a command id: sent again, it gives the id of the one simulation that was made.
     ///
     /// # Errors
     /// `invalid` when the scenario, the pattern or the duration is; nothing is recorded then. As every method:
     /// `overloaded`, `unavailable`, `corrupt`.
     pub async fn create_simulation(&self, request: SimulationRequest) -> Result<String, Error> {
         let SimulationRequest { scenario, pattern, duration_seconds, start } = request;
-        let id = Uuid::now_v7().to_string();
+        let id = match self.ionveil.caller.command_id {
+            Some(command_id) => Uuid::new_v5(&command_id, b"simulation"),
+            None => Uuid::now_v7(),
+        };
+        let id = id.to_string();
         let create = CreateSimulation { id: id.clone(), scenario, pattern, duration_seconds, start };
         self.ionveil.inner.simulations.tell(&id, create, self.ionveil.caller.clone()).await?;
         Ok(id)
@@ -96,6 +108,8 @@ impl PolicySimulator {
 
     /// Runs a simulation, when its turn comes, and gives its result; that of a finished one is kept. The simulation runs to
     /// its end also when this future is dropped.
+    ///
+    /// Takes no command id: asked again, it gives the same result, or says that the simulation is still running.
     ///
     /// # Errors
     /// `not_found` when there is no such simulation, `conflict` when it is running, waiting to run, or was cancelled before.
@@ -176,6 +190,8 @@ impl PolicySimulator {
     /// Calls a simulation off. True from pending or running: then whoever waits for it gets a result with status
     /// `cancelled`, of a running one within 50 ms. False when it is finished, or was cancelled before.
     ///
+    /// Takes a command id.
+    ///
     /// # Errors
     /// `not_found` when there is no such simulation.
     pub async fn cancel_simulation(&self, simulation_id: &str) -> Result<bool, Error> {
@@ -197,6 +213,8 @@ impl PolicySimulator {
     /// Runs the same pattern against several scenarios, in parallel; results by the scenario's name. Of a scenario that is
     /// invalid the result has status `failed` and the reason, and the others complete.
     ///
+    /// Takes no command id: compared again, the results are the same, of simulations of their own.
+    ///
     /// # Errors
     /// `invalid` when two scenarios have the same name, or the pattern or the duration is invalid.
     pub async fn compare_scenarios(
@@ -205,6 +223,11 @@ impl PolicySimulator {
         pattern: impl Into<PatternSource>,
         duration_seconds: u64,
     ) -> Result<BTreeMap<String, SimulationResult>, Error> {
+        if let Some(command_id) = self.ionveil.caller.command_id {
+            return Err(
+                Invalid::new("command_id", command_id, "none for a comparison, which is several commands").into()
+            );
+        }
         check_duration(duration_seconds)?;
         let mut names = BTreeSet::new();
         if let Some(repeated) = scenarios.iter().find(|scenario| !names.insert(scenario.name.as_str())) {

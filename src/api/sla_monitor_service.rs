@@ -74,6 +74,12 @@ impl SlaMonitorService {
         SlaMonitorService { ionveil: self.ionveil.at(now) }
     }
 
+    /// The same, for one call that may be sent again under that id: [`IonVeil::with_command_id`].
+    #[must_use]
+    pub fn with_command_id(&self, command_id: Uuid) -> Self {
+        SlaMonitorService { ionveil: self.ionveil.with_command_id(command_id) }
+    }
+
     /// Begins to do what is due by itself, after what came due meanwhile: deadlines, escalations, messages. Returns when what
     /// was due has been found. Starting twice is starting once.
     ///
@@ -92,6 +98,8 @@ impl SlaMonitorService {
 
     /// Stores a rule, or a new version of the one of that id; replies with it as it is stored.
     ///
+    /// Takes a command id: sent again, it also tells the orgs what a crash left untold.
+    ///
     /// # Errors
     /// `invalid` when it could not be judged.
     pub async fn add_rule(&self, rule: AlertRule) -> Result<AlertRule, Error> {
@@ -100,6 +108,8 @@ impl SlaMonitorService {
     }
 
     /// Stores several rules, all of them or none.
+    ///
+    /// Takes a command id: as [`SlaMonitorService::add_rule`].
     ///
     /// # Errors
     /// `invalid` when one could not be judged, or stands there twice.
@@ -110,6 +120,8 @@ impl SlaMonitorService {
     }
 
     /// Removes a rule; false when there is none of that id. Its alerts stay.
+    ///
+    /// Takes a command id: as [`SlaMonitorService::add_rule`].
     ///
     /// # Errors
     /// As every method: `overloaded`, `unavailable`, `corrupt`.
@@ -132,6 +144,8 @@ impl SlaMonitorService {
     }
 
     /// Registers an incident, or tells what is new of it, judges it by every rule, and says what that led to.
+    ///
+    /// Takes a command id.
     ///
     /// # Errors
     /// `invalid` when a field is out of range, arrival or closing lies before dispatch, or `current_time` before the
@@ -195,6 +209,8 @@ impl SlaMonitorService {
     /// Says that somebody is on it: escalation stops, and what has not been sent is taken back. Saying so again changes
     /// nothing.
     ///
+    /// Takes a command id.
+    ///
     /// # Errors
     /// `not_found`; `conflict` when it is resolved or suppressed; `invalid` for a name or a note that says nothing.
     pub async fn acknowledge_alert(&self, alert_id: Uuid, user_id: &str, note: Option<&str>) -> Result<Alert, Error> {
@@ -205,6 +221,8 @@ impl SlaMonitorService {
     }
 
     /// Says that it is over, and how.
+    ///
+    /// Takes a command id.
     ///
     /// # Errors
     /// `not_found`; `conflict` when it is over already; `invalid` for a name or a note that says nothing.
@@ -309,7 +327,7 @@ impl SlaMonitorService {
         for id in self.ionveil.inner.alerts.ids() {
             let org: OrgId = id.parse()?;
             let known = known(&self.ionveil, &org).await?;
-            self.ionveil.inner.alerts.tell(&id, TakeKnown { known, at: None }, self.caller()).await?;
+            self.ionveil.inner.alerts.tell(&id, TakeKnown { known, at: None }, self.ionveil.following()).await?;
         }
         Ok(())
     }

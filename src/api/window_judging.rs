@@ -67,7 +67,7 @@ pub(super) async fn judge_windows(ionveil: &IonVeil, org: &OrgId) -> Result<(), 
     let mut under_way = std::collections::VecDeque::new();
     for window in closed {
         let command = JudgeWindow { window, known: known.clone(), at: None };
-        under_way.push_back(ionveil.inner.alerts.tell(org.as_str(), command, ionveil.caller.clone()));
+        under_way.push_back(ionveil.inner.alerts.tell(org.as_str(), command, ionveil.following()));
         if under_way.len() == UNDER_WAY_MAX
             && let Some(oldest) = under_way.pop_front()
         {

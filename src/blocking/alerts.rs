@@ -26,6 +26,11 @@ impl SlaMonitorService {
     }
 
     #[must_use]
+    pub fn with_command_id(&self, command_id: Uuid) -> Self {
+        SlaMonitorService(self.0.with_command_id(command_id))
+    }
+
+    #[must_use]
     pub fn at(&self, now: Timestamp) -> Self {
         SlaMonitorService(self.0.at(now))
     }
@@ -122,6 +127,11 @@ impl EscalationManager {
     }
 
     #[must_use]
+    pub fn with_command_id(&self, command_id: Uuid) -> Self {
+        EscalationManager(self.0.with_command_id(command_id))
+    }
+
+    #[must_use]
     pub fn at(&self, now: Timestamp) -> Self {
         EscalationManager(self.0.at(now))
     }
@@ -156,6 +166,11 @@ pub struct AlertSuppressionManager(api::AlertSuppressionManager);
 impl AlertSuppressionManager {
     pub fn new(ionveil: &IonVeil) -> Self {
         AlertSuppressionManager(api::AlertSuppressionManager::new(ionveil))
+    }
+
+    #[must_use]
+    pub fn with_command_id(&self, command_id: Uuid) -> Self {
+        AlertSuppressionManager(self.0.with_command_id(command_id))
     }
 
     #[must_use]
@@ -196,6 +211,11 @@ pub struct NotificationOutbox(api::NotificationOutbox);
 impl NotificationOutbox {
     pub fn new(ionveil: &IonVeil) -> Self {
         NotificationOutbox(api::NotificationOutbox::new(ionveil))
+    }
+
+    #[must_use]
+    pub fn with_command_id(&self, command_id: Uuid) -> Self {
+        NotificationOutbox(self.0.with_command_id(command_id))
     }
 
     #[must_use]

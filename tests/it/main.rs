@@ -5,6 +5,7 @@
 
 mod alert_history;
 mod alerts;
+mod command_ids;
 mod command_line;
 mod damage;
 mod embedding;

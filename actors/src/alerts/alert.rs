@@ -112,7 +112,7 @@ pub struct EscalationEntry {
 }
 
 /// An alert as it is shown.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Alert {
     /// Its id, which follows from org, rule, incident and number of the raise.
     pub alert_id: Uuid,
@@ -153,6 +153,7 @@ pub struct Alert {
     /// Every change of the status, oldest first.
     pub history: Vec<Change>,
     /// Values seen, and how it came about.
+    #[serde(with = "super::reply::object_as_text")]
     pub metadata: Map<String, Value>,
 }
 

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::alert::Alert;
@@ -45,7 +45,7 @@ pub struct CheckIncident {
 }
 
 /// How an incident stands, and what that led to.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CheckReport {
     /// Which.
     pub incident_id: String,
@@ -71,7 +71,7 @@ pub struct CheckReport {
 }
 
 /// A rule whose condition is true and that raised nothing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldBack {
     /// Which.
     pub rule_id: String,

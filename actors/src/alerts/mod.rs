@@ -26,6 +26,7 @@ mod pattern;
 mod places;
 mod policy_what_if;
 mod query;
+mod reply;
 mod snapshot;
 mod state;
 mod suppression;

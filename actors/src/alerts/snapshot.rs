@@ -138,7 +138,7 @@ impl From<StoredKnown> for KnownRule {
 }
 
 #[derive(Serialize, Deserialize)]
-struct StoredSuppression {
+pub(super) struct StoredSuppression {
     suppression_id: Uuid,
     org_id: OrgId,
     rule_pattern: String,

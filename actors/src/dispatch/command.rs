@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::RETENTION_HOURS_MAX;
 use super::dispatch_event::DispatchEvent;
 use crate::domain::Timestamp;
@@ -17,7 +19,7 @@ pub struct IngestBatch {
 }
 
 /// What became of a batch. Indices count from 0.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct IngestReport {
     /// How many were counted.
     pub accepted: usize,
@@ -28,7 +30,7 @@ pub struct IngestReport {
 }
 
 /// One event that was not counted.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Rejected {
     /// Its place in the batch, from 0.
     pub index: usize,
@@ -37,7 +39,7 @@ pub struct Rejected {
 }
 
 /// Why an event was not counted, in the order of precedence.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum RejectedBecause {
     /// A field is out of range.
     Invalid(Invalid),

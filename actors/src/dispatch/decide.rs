@@ -12,10 +12,11 @@ use super::state::{Dispatches, earliest_kept};
 use super::{DIMENSION_VALUES_MAX, FUTURE_TOLERANCE_MINUTES, METADATA_BYTES_MAX};
 use crate::domain::{MICROS_PER_MINUTE, Severity, Timestamp};
 use crate::error::{Error, Invalid};
-use crate::runtime::{Command, Decision, Given};
+use crate::runtime::{Command, Decision, Given, ReplyCodec};
 
 impl Command<Dispatches> for IngestBatch {
     type Reply = IngestReport;
+    const REPLY: Option<ReplyCodec<IngestReport>> = Some(ReplyCodec::STORED);
 
     fn decide(self, state: &Dispatches, given: &Given) -> Result<Decision<Event, IngestReport>, Error> {
         let mut batch = Batch::new(state, given.now, self.events.len());
@@ -28,6 +29,7 @@ impl Command<Dispatches> for IngestBatch {
 
 impl Command<Dispatches> for SetRetention {
     type Reply = bool;
+    const REPLY: Option<ReplyCodec<bool>> = Some(ReplyCodec::STORED);
 
     fn decide(self, state: &Dispatches, _: &Given) -> Result<Decision<Event, bool>, Error> {
         self.check()?;
@@ -39,6 +41,7 @@ impl Command<Dispatches> for SetRetention {
 
 impl Command<Dispatches> for SetDimensionLimit {
     type Reply = bool;
+    const REPLY: Option<ReplyCodec<bool>> = Some(ReplyCodec::STORED);
 
     fn decide(self, state: &Dispatches, _: &Given) -> Result<Decision<Event, bool>, Error> {
         let values_max = self.values_max;

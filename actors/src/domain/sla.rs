@@ -8,7 +8,7 @@ use super::priority::Priority;
 use super::timestamp::{MICROS_PER_MINUTE, Timestamp};
 
 /// How an incident stands against its target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SlaStatus {
     /// In time, or with more than a quarter of the target left.

@@ -1,5 +1,7 @@
 //! What an org's escalation can be told and asked.
 
+use serde::{Deserialize, Serialize};
+
 use super::policy::EscalationPolicy;
 
 /// Puts a policy in force. Alerts that were raised before keep theirs.
@@ -14,7 +16,7 @@ pub struct SetPolicy {
 pub struct GetPolicy;
 
 /// A policy, and the how manyeth of its org it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyVersion {
     /// Counts from 1.
     pub revision: u64,

@@ -4,10 +4,11 @@ use super::command::{PolicyVersion, SetPolicy};
 use super::event::{Event, PolicySet};
 use super::state::Escalation;
 use crate::error::Error;
-use crate::runtime::{Command, Decision, Given};
+use crate::runtime::{Command, Decision, Given, ReplyCodec};
 
 impl Command<Escalation> for SetPolicy {
     type Reply = PolicyVersion;
+    const REPLY: Option<ReplyCodec<PolicyVersion>> = Some(ReplyCodec::STORED);
 
     fn decide(self, state: &Escalation, _: &Given) -> Result<Decision<Event, PolicyVersion>, Error> {
         self.policy.check()?;

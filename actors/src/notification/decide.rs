@@ -13,7 +13,7 @@ use super::state::{Kind, Noticed, Notification, NotificationStatus, Notification
 use crate::alerts;
 use crate::domain::{Channel, OrgId, Timestamp};
 use crate::error::{Error, Invalid};
-use crate::runtime::{Command, Decision, Given};
+use crate::runtime::{Command, Decision, Given, ReplyCodec};
 
 /// Longest error that is kept, in characters.
 const ERROR_CHARS_MAX: usize = 500;
@@ -212,6 +212,7 @@ fn shortened(error: &str) -> String {
 
 impl Command<Notifications> for Resend {
     type Reply = Notification;
+    const REPLY: Option<ReplyCodec<Notification>> = Some(ReplyCodec::STORED);
 
     fn decide(self, state: &Notifications, given: &Given) -> Result<Decision<Event, Notification>, Error> {
         let message = found(state, self.notification_id)?;
@@ -249,6 +250,7 @@ impl Command<Notifications> for Resend {
 
 impl Command<Notifications> for SetPacing {
     type Reply = Pacing;
+    const REPLY: Option<ReplyCodec<Pacing>> = Some(ReplyCodec::STORED);
 
     fn decide(self, state: &Notifications, given: &Given) -> Result<Decision<Event, Pacing>, Error> {
         self.pacing.check()?;

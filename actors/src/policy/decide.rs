@@ -5,14 +5,16 @@ use super::event::{Event, ManuallyMoved, OutcomesRecorded, PolicyConfigured, Sto
 use super::evolve::walk;
 use super::machine::{Ladder, Machine};
 use super::outcome_log::{OutcomeLog, OutcomeRun};
+use super::reply::{StoredRecorded, StoredTransition};
 use super::state::{OrgPolicy, Transition, TransitionReason};
 use super::{BATCH_OUTCOMES_MAX, EVENT_OUTCOMES_MAX, OUTCOMES_MAX, REASON_CHARS_MAX};
 use crate::domain::{Timestamp, check_id};
 use crate::error::{Error, Invalid};
-use crate::runtime::{Command, Decision, Given};
+use crate::runtime::{Command, Decision, Given, ReplyCodec};
 
 impl Command<OrgPolicy> for RecordOutcomes {
     type Reply = Recorded;
+    const REPLY: Option<ReplyCodec<Recorded>> = Some(ReplyCodec::stored_as::<StoredRecorded, 1>());
 
     fn decide(self, state: &OrgPolicy, given: &Given) -> Result<Decision<Event, Recorded>, Error> {
         if !(1..=OUTCOMES_MAX).contains(&self.count) {
@@ -28,6 +30,7 @@ impl Command<OrgPolicy> for RecordOutcomes {
 
 impl Command<OrgPolicy> for RecordBatch {
     type Reply = Recorded;
+    const REPLY: Option<ReplyCodec<Recorded>> = Some(ReplyCodec::stored_as::<StoredRecorded, 1>());
 
     fn decide(self, state: &OrgPolicy, _: &Given) -> Result<Decision<Event, Recorded>, Error> {
         if self.outcomes.len() > BATCH_OUTCOMES_MAX {
@@ -56,6 +59,7 @@ impl Command<OrgPolicy> for RecordBatch {
 
 impl Command<OrgPolicy> for ManualStep {
     type Reply = Transition;
+    const REPLY: Option<ReplyCodec<Transition>> = Some(ReplyCodec::stored_as::<StoredTransition, 1>());
 
     fn decide(self, state: &OrgPolicy, given: &Given) -> Result<Decision<Event, Transition>, Error> {
         check_id("user", &self.user)?;
@@ -89,6 +93,7 @@ impl Command<OrgPolicy> for ManualStep {
 
 impl Command<OrgPolicy> for Configure {
     type Reply = bool;
+    const REPLY: Option<ReplyCodec<bool>> = Some(ReplyCodec::STORED);
 
     fn decide(self, state: &OrgPolicy, given: &Given) -> Result<Decision<Event, bool>, Error> {
         let ladder = Ladder::new(&self.scenario)?;

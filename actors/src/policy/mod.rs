@@ -16,6 +16,7 @@ mod machine;
 pub mod metadata;
 mod outcome_log;
 mod query;
+mod reply;
 mod scenario;
 mod state;
 mod state_snapshot;

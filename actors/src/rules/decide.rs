@@ -2,13 +2,15 @@
 
 use super::command::{AddRules, RemoveRule};
 use super::event::{Event, RuleRemoved, RuleSet};
+use super::reply::StoredRules;
 use super::rule::AlertRule;
 use super::state::Rules;
 use crate::error::{Error, Invalid};
-use crate::runtime::{Command, Decision, Given};
+use crate::runtime::{Command, Decision, Given, ReplyCodec};
 
 impl Command<Rules> for AddRules {
     type Reply = Vec<AlertRule>;
+    const REPLY: Option<ReplyCodec<Vec<AlertRule>>> = Some(ReplyCodec::stored_as::<StoredRules, 1>());
 
     fn decide(self, state: &Rules, _: &Given) -> Result<Decision<Event, Vec<AlertRule>>, Error> {
         let mut stored: Vec<AlertRule> = Vec::with_capacity(self.rules.len());
@@ -27,6 +29,7 @@ impl Command<Rules> for AddRules {
 
 impl Command<Rules> for RemoveRule {
     type Reply = bool;
+    const REPLY: Option<ReplyCodec<bool>> = Some(ReplyCodec::STORED);
 
     fn decide(self, state: &Rules, _: &Given) -> Result<Decision<Event, bool>, Error> {
         let is_there = state.rule(&self.rule_id).is_some();

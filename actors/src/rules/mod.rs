@@ -8,6 +8,7 @@ mod command;
 mod decide;
 mod event;
 mod evolve;
+mod reply;
 mod rule;
 mod state;
 #[cfg(test)]

@@ -85,16 +85,34 @@ pub struct Decision<E, R> {
     pub reply: R,
 }
 
-/// How a reply is stored beside the events that it came with.
+/// How a reply is stored beside the events that it came with: in the journal's codec, behind the version of its shape.
+///
+/// A reply is remembered for a day, so its shape may change with a release. Then its version is raised, and a retry across
+/// that release is refused instead of misread. Golden bytes in `actors/src/catalogue/replies.rs` show when a shape changes.
 pub struct ReplyCodec<R> {
-    pub(super) encode: fn(&R) -> Vec<u8>,
-    pub(super) decode: fn(u8, &[u8]) -> Result<R, DecodeError>,
+    pub(crate) encode: fn(&R) -> Vec<u8>,
+    pub(crate) decode: fn(u8, &[u8]) -> Result<R, DecodeError>,
 }
 
-impl<R: Serialize + DeserializeOwned> ReplyCodec<R> {
-    /// In the journal's codec. A reply is remembered for a day, so its shape may change with a release: a retry across the
-    /// release is then refused instead of misread.
-    pub const STORED: Self = ReplyCodec { encode: codec::encode::<R>, decode: codec::decode::<R> };
+impl<R: Clone + Serialize + DeserializeOwned> ReplyCodec<R> {
+    /// As it is, version 1.
+    pub const STORED: Self = ReplyCodec::stored_as::<R, 1>();
+}
+
+impl<R: Clone> ReplyCodec<R> {
+    /// As an `S`, whose shape has that version: for replies that are shaped for people.
+    pub const fn stored_as<S, const VERSION: u16>() -> Self
+    where
+        S: From<R> + Into<R> + Serialize + DeserializeOwned,
+    {
+        ReplyCodec {
+            encode: |reply| codec::encode(&(VERSION, S::from(reply.clone()))),
+            decode: |codec, bytes| match codec::decode::<(u16, S)>(codec, bytes)? {
+                (version, stored) if version == VERSION => Ok(stored.into()),
+                (version, _) => Err(DecodeError::UnknownType { event_type: "reply".to_owned(), version }),
+            },
+        }
+    }
 }
 
 /// Everything from outside that an entity may look at, read once per message.

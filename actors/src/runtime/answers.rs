@@ -12,8 +12,8 @@ use crate::error::{Error, Invalid, Kind};
 pub const ANSWERS_MAX: usize = 1_024;
 /// An answer is forgotten when one that is a day younger comes.
 pub const ANSWER_HOURS: i64 = 24;
-/// Most bytes of remembered replies; beyond it the oldest go.
-const REPLY_BYTES_MAX: usize = 1 << 20;
+/// Most bytes of remembered replies; beyond it the oldest go. A command whose reply alone takes more takes no id.
+pub const REPLY_BYTES_MAX: usize = 1 << 20;
 
 /// What an entity has answered lately. What changed something is kept in the stream; what changed nothing (a refusal, a
 /// reply without events) is kept as long as the entity lives, since nothing of it may be journaled.

@@ -36,7 +36,7 @@ pub use abilities::{
     Abilities, EffectHandler, Effectful, Follower, Performing, Snapshotted, Source, Timed, decode_record,
 };
 pub use aggregate::{Aggregate, Caller, Command, Decision, Event, Given, Query, ReplyCodec};
-pub use answers::{ANSWER_HOURS, ANSWERS_MAX};
+pub use answers::{ANSWER_HOURS, ANSWERS_MAX, REPLY_BYTES_MAX};
 pub use clock::{Clock, ManualClock, OnSet, SystemClock};
 pub use metrics::{Latency, Metrics};
 pub use notes::{CommandAnswered, Note, RELEASED as NOTES_RELEASED, SourcesFollowed, is_note};

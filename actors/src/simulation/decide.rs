@@ -17,13 +17,14 @@ use super::{SOFTWARE, check_duration};
 use crate::domain::Timestamp;
 use crate::error::{Error, Invalid};
 use crate::policy::{OutcomeLog, StoredScenario};
-use crate::runtime::{Command, Decision, Given};
+use crate::runtime::{Command, Decision, Given, ReplyCodec};
 
 /// What a pattern may take up, all parts together: what one append to the journal takes, less room for the rest.
 const PATTERN_BYTES_MAX: usize = ionveil_journal::Append::BYTES_MAX - (1 << 20);
 
 impl Command<Simulation> for CreateSimulation {
     type Reply = ();
+    const REPLY: Option<ReplyCodec<()>> = Some(ReplyCodec::STORED);
 
     fn decide(self, state: &Simulation, given: &Given) -> Result<Decision<Event, ()>, Error> {
         let CreateSimulation { id, scenario, pattern, duration_seconds, start } = self;
@@ -164,6 +165,7 @@ fn finish(state: &Simulation, id: &str, events: impl FnOnce() -> Vec<Event>) -> 
 
 impl Command<Simulation> for CancelSimulation {
     type Reply = bool;
+    const REPLY: Option<ReplyCodec<bool>> = Some(ReplyCodec::STORED);
 
     fn decide(self, state: &Simulation, given: &Given) -> Result<Decision<Event, bool>, Error> {
         match created(state, &self.id)?.stage {

@@ -11,15 +11,17 @@ use crate::alerts::event::{AlertResolved, Cause, Event, IncidentChecked};
 use crate::alerts::incident::{Incident, Slot};
 use crate::alerts::known::{RuleBook, RuleNumber};
 use crate::alerts::pattern::{Counter, Fired};
+use crate::alerts::reply::StoredReport;
 use crate::alerts::state::Alerts;
 use crate::alerts::{OVER_KEPT_DAYS, SYSTEM};
 use crate::domain::{IncidentTimes, Priority, Sla, SlaStatus, Timestamp, check_id};
 use crate::error::{Error, Invalid};
 use crate::rules::Condition;
-use crate::runtime::{Command, Decision, Given};
+use crate::runtime::{Command, Decision, Given, ReplyCodec};
 
 impl Command<Alerts> for CheckIncident {
     type Reply = CheckReport;
+    const REPLY: Option<ReplyCodec<CheckReport>> = Some(ReplyCodec::stored_as::<StoredReport, 1>());
 
     fn decide(self, state: &Alerts, given: &Given) -> Result<Decision<Event, CheckReport>, Error> {
         check_id("incident_id", &self.incident_id)?;

@@ -12,10 +12,11 @@ use crate::alerts::state::Alerts;
 use crate::domain::Timestamp;
 use crate::error::Error;
 use crate::escalation;
-use crate::runtime::{Command, Decision, Given};
+use crate::runtime::{Command, Decision, Given, ReplyCodec};
 
 impl Command<Alerts> for AcknowledgeAlert {
     type Reply = Alert;
+    const REPLY: Option<ReplyCodec<Alert>> = Some(ReplyCodec::STORED);
 
     fn decide(self, state: &Alerts, given: &Given) -> Result<Decision<Event, Alert>, Error> {
         check_user("user_id", &self.user_id)?;
@@ -40,6 +41,7 @@ impl Command<Alerts> for AcknowledgeAlert {
 
 impl Command<Alerts> for ResolveAlert {
     type Reply = Alert;
+    const REPLY: Option<ReplyCodec<Alert>> = Some(ReplyCodec::STORED);
 
     fn decide(self, state: &Alerts, given: &Given) -> Result<Decision<Event, Alert>, Error> {
         check_user("user_id", &self.user_id)?;
@@ -60,6 +62,7 @@ impl Command<Alerts> for ResolveAlert {
 
 impl Command<Alerts> for EscalateAlert {
     type Reply = Alert;
+    const REPLY: Option<ReplyCodec<Alert>> = Some(ReplyCodec::STORED);
 
     fn decide(self, state: &Alerts, given: &Given) -> Result<Decision<Event, Alert>, Error> {
         check_user("user_id", &self.user_id)?;

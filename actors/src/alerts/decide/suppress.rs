@@ -3,14 +3,16 @@
 use super::{check_note, check_user, instant};
 use crate::alerts::command::{AddSuppression, RemoveSuppression};
 use crate::alerts::event::{Event, SuppressionAdded, SuppressionRemoved};
+use crate::alerts::snapshot::StoredSuppression;
 use crate::alerts::state::Alerts;
 use crate::alerts::suppression::{Suppression, compile, expiry};
 use crate::error::{Error, Invalid};
 use crate::rules::MINUTES_MAX;
-use crate::runtime::{Command, Decision, Given};
+use crate::runtime::{Command, Decision, Given, ReplyCodec};
 
 impl Command<Alerts> for AddSuppression {
     type Reply = Suppression;
+    const REPLY: Option<ReplyCodec<Suppression>> = Some(ReplyCodec::stored_as::<StoredSuppression, 1>());
 
     fn decide(self, state: &Alerts, given: &Given) -> Result<Decision<Event, Suppression>, Error> {
         compile(&self.rule_pattern)?;
@@ -51,6 +53,7 @@ impl Command<Alerts> for AddSuppression {
 
 impl Command<Alerts> for RemoveSuppression {
     type Reply = bool;
+    const REPLY: Option<ReplyCodec<bool>> = Some(ReplyCodec::STORED);
 
     fn decide(self, state: &Alerts, given: &Given) -> Result<Decision<Event, bool>, Error> {
         let Some(known) = state.suppressions.get(&self.suppression_id) else {

@@ -9,6 +9,7 @@ use ionveil_journal::{Origin, Outcome, Position, StreamId, Written};
 use uuid::Uuid;
 
 use super::super::aggregate::{Aggregate, Caller, Command, Decision, Given, Query};
+use super::super::answers::REPLY_BYTES_MAX;
 use super::super::backoff;
 use super::super::notes::CommandAnswered;
 use super::super::shared::Followers;
@@ -60,7 +61,7 @@ impl<A: Aggregate> Entity<A> {
                 Ok(Some(Err(refusal))) => return self.send_when_durable(Err(refusal), to),
                 Ok(Some(Ok(bytes))) => {
                     let first = (codec.decode)(ionveil_journal::codec::BINCODE_2, &bytes).map_err(|_| {
-                        let allowed = "another one, since the reply was remembered by another release";
+                        let allowed = "one whose reply was remembered by this release; the command was carried out";
                         Invalid::new("command_id", command_id, allowed).into()
                     });
                     return self.send_when_durable(first, to);
@@ -86,6 +87,11 @@ impl<A: Aggregate> Entity<A> {
             answered_at: given.now,
             reply: (codec.encode)(&reply),
         });
+        // Kept alone it would push out all others, and an append has to hold it.
+        if let Some(answered) = answered.as_ref().filter(|answered| answered.reply.len() > REPLY_BYTES_MAX) {
+            let allowed = format!("none: the reply takes {} bytes, {REPLY_BYTES_MAX} are kept", answered.reply.len());
+            return to.send(Err(Invalid::new("command_id", answered.command_id, allowed).into()));
+        }
         let origin = Origin {
             causation_id: Some(given.caller.command_id.unwrap_or(id)),
             principal: given.caller.principal,
