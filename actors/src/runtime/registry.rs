@@ -530,7 +530,12 @@ fn streams_of<A: Aggregate>(shared: &Shared) -> Vec<StreamId> {
 
 impl Shared {
     pub(super) fn enter(&self) -> Result<Pass, Error> {
-        self.gate.enter().map_err(|refused| refusal("the system's queue", refused))
+        let entered = match self.gate.enter() {
+            // Stopping waits for effects, and so for what they ask.
+            Err(Refused::Closed) if self.is_in_effect() => self.gate.enter_though_closed(),
+            entered => entered,
+        };
+        entered.map_err(|refused| refusal("the system's queue", refused))
     }
 }
 
