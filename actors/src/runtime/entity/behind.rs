@@ -36,10 +36,11 @@ impl Behind {
     /// Those who wait; when nobody does, nobody will any more.
     fn take(&self) -> Option<Vec<Called>> {
         let mut waiting = self.waiting();
-        if waiting.as_ref().is_none_or(Vec::is_empty) {
-            return waiting.take().and(None);
+        if waiting.as_ref().is_some_and(|waiting| !waiting.is_empty()) {
+            return waiting.replace(Vec::new());
         }
-        waiting.replace(Vec::new())
+        *waiting = None;
+        None
     }
 
     fn waiting(&self) -> MutexGuard<'_, Option<Vec<Called>>> {
