@@ -3,7 +3,8 @@
 /// The exact sum of any number of finite values; [`ExactSum::value`] rounds once.
 ///
 /// The sum is kept as a list of numbers that do not overlap, smallest first (Shewchuk's expansion), so that neither the
-/// order of additions nor of merges can change the answer. A sum beyond the range of `f64` is infinite and stays so.
+/// order of additions nor of merges can change the answer. What leaves the range of `f64` on the way is infinite and stays so;
+/// there alone the order can show.
 ///
 /// ```
 /// use ionveil_actors::domain::ExactSum;

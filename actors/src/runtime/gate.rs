@@ -35,11 +35,20 @@ impl Gate {
     }
 
     pub(super) fn enter(self: &Arc<Self>) -> Result<Pass, Refused> {
+        // A closed gate looks like one with more inside than any other.
         let has_room = |state: usize| (state < self.max).then_some(state + 1);
         match self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, has_room) {
             Ok(_) => Ok(Pass(Arc::clone(self))),
-            // A closed gate looks like one with more inside than any other.
             Err(state) if state & CLOSED != 0 => Err(Refused::Closed),
+            Err(_) => Err(Refused::Full { max: self.max }),
+        }
+    }
+
+    /// As [`Gate::enter`], also once it is closed: for those whom somebody under way needs to come to an end.
+    pub(super) fn enter_though_closed(self: &Arc<Self>) -> Result<Pass, Refused> {
+        let has_room = |state: usize| (state & !CLOSED < self.max).then_some(state + 1);
+        match self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, has_room) {
+            Ok(_) => Ok(Pass(Arc::clone(self))),
             Err(_) => Err(Refused::Full { max: self.max }),
         }
     }
@@ -95,6 +104,10 @@ mod tests {
         let third = gate.enter().expect("room again");
         assert!(!gate.close(Duration::ZERO), "two are still inside");
         assert_eq!(gate.enter().expect_err("closed"), Refused::Closed);
+        drop(second);
+        let second = gate.enter_though_closed().expect("room");
+        assert_eq!(gate.enter_though_closed().expect_err("full"), Refused::Full { max: 2 });
+        assert_eq!((gate.inside(), gate.close(Duration::ZERO)), (2, false), "who came later counts too");
         drop(second);
         let waiter = std::thread::spawn({
             let gate = Arc::clone(&gate);

@@ -248,7 +248,7 @@ impl<A: Aggregate> Entities<A> {
         let job = job(slot, ReplyTo { passes: [in_system, in_entity], sender });
         slot.addr.do_send(job);
         if is_too_many {
-            self.retire(&mut live, LEAVING_PER_MESSAGE, None);
+            self.retire(&mut live, LEAVING_PER_MESSAGE, |_| false);
         }
         Ok(reply)
     }
@@ -266,23 +266,22 @@ impl<A: Aggregate> Entities<A> {
         Slot { addr, gate, holds, is_attended: Arc::default(), used_at: now }
     }
 
-    /// Takes those out of memory that were used before `unused_since`, or as many as are too many.
+    /// Takes those out of memory that are idle by when they were used last, or as many as are too many.
     ///
     /// Under the lock that every message passes: one that is on its way has entered the gate before, and keeps the entity;
     /// one that comes later finds no entity and starts a new one, after the last write of this one has settled.
-    fn retire(&self, live: &mut Live<A>, looked_at_max: usize, unused_since: Option<Timestamp>) {
+    fn retire(&self, live: &mut Live<A>, looked_at_max: usize, is_idle: impl Fn(Timestamp) -> bool) {
         for _ in 0..looked_at_max.min(live.oldest_first.len()) {
             let is_over = live.slots.len() > self.runtime.shared.limits.entities_live_max;
-            let is_due = |at: &Timestamp| unused_since.is_some_and(|since| *at <= since);
             let Some((noted_at, stream)) = live.oldest_first.front() else { return };
-            if !is_over && !is_due(noted_at) {
+            if !is_over && !is_idle(*noted_at) {
                 return;
             }
             let Some(slot) = live.slots.get(stream) else {
                 live.oldest_first.pop_front();
                 continue;
             };
-            let is_unused = slot.used_at == *noted_at || is_due(&slot.used_at);
+            let is_unused = slot.used_at == *noted_at || is_idle(slot.used_at);
             let used_at = slot.used_at;
             if is_unused && slot.may_leave() {
                 slot.addr.do_send(Retire);
@@ -468,8 +467,9 @@ impl<A: Aggregate> Port for Entities<A> {
 
     fn retire_idle(&self, now: Timestamp) {
         let micros = i64::try_from(self.runtime.shared.limits.idle_after.as_micros()).unwrap_or(i64::MAX);
-        let unused_since = now.saturating_add_micros(micros.saturating_neg());
-        self.retire(&mut self.live(), LEAVING_PER_TICK, Some(unused_since));
+        let (since, until) = (now.saturating_add_micros(micros.saturating_neg()), now.saturating_add_micros(micros));
+        // Who was used that much later than now was used before the clock was set back.
+        self.retire(&mut self.live(), LEAVING_PER_TICK, |used_at| used_at <= since || used_at > until);
     }
 
     fn survey(&self) -> Vec<(StreamId, Timestamp)> {
@@ -530,7 +530,12 @@ fn streams_of<A: Aggregate>(shared: &Shared) -> Vec<StreamId> {
 
 impl Shared {
     pub(super) fn enter(&self) -> Result<Pass, Error> {
-        self.gate.enter().map_err(|refused| refusal("the system's queue", refused))
+        let entered = match self.gate.enter() {
+            // Stopping waits for effects, and so for what they ask.
+            Err(Refused::Closed) if self.is_in_effect() => self.gate.enter_though_closed(),
+            entered => entered,
+        };
+        entered.map_err(|refused| refusal("the system's queue", refused))
     }
 }
 

@@ -180,15 +180,18 @@ impl Runtime {
         self.shared.tick();
     }
 
-    /// Lets nobody in any more and begins no effect, waits until everything under way has its reply and what came of the
-    /// effects under way is durable (false when that took longer than `timeout`), then stops all actors and joins all
-    /// threads; what is still at work then is left to end by itself. Does nothing the second time.
+    /// Lets nobody in any more but what effects under way ask and tell, and begins no effect, waits until everything under
+    /// way has its reply and what came of the effects under way is durable (false when that took longer than `timeout`), then
+    /// stops all actors and joins all threads; what is still at work then is left to end by itself. Does nothing the second
+    /// time.
     pub fn stop(&self, timeout: Duration) -> bool {
         let begin = Instant::now();
         let left = || timeout.saturating_sub(begin.elapsed());
         self.shared.effects.shut();
         let drained = self.shared.gate.close(timeout);
         let are_effects_over = self.shared.effects.close(left());
+        // What effects have told somebody without waiting for the reply.
+        let drained = self.shared.gate.close(left()) && drained;
         let ended = self.threads.lock().unwrap_or_else(PoisonError::into_inner).stop(left().max(JOIN_MIN));
         drained && are_effects_over && ended
     }

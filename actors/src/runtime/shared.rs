@@ -47,6 +47,11 @@ pub(super) struct Shared {
     offsets: Mutex<HashMap<StreamId, Vec<(StreamId, Sequence)>>>,
 }
 
+tokio::task_local! {
+    /// Set while an effect is performed: the gate that it has passed.
+    pub(super) static PERFORMED_IN: Arc<Gate>;
+}
+
 /// The kinds that follow one kind of streams, and how.
 pub(super) type Followers = Arc<[(StreamKind, Source)]>;
 
@@ -90,6 +95,11 @@ impl Shared {
             quarantine: Mutex::default(),
             offsets: Mutex::default(),
         }
+    }
+
+    /// Whether whoever calls is an effect of this runtime.
+    pub(super) fn is_in_effect(&self) -> bool {
+        PERFORMED_IN.try_with(|gate| Arc::ptr_eq(gate, &self.effects)).unwrap_or(false)
     }
 
     /// Whether nothing at all is under way.

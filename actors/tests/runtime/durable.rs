@@ -1,8 +1,10 @@
 //! I-2: what depends on events leaves when they are durable, and not before. Meanwhile the entity goes on.
 
+use std::sync::{Arc, mpsc};
+
 use ionveil_actors::error::Invalid;
-use ionveil_actors::runtime::Caller;
-use ionveil_journal::Journal;
+use ionveil_actors::runtime::{Caller, Limits, Registry};
+use ionveil_journal::{Journal, LocalJournal};
 
 use crate::support::*;
 
@@ -71,6 +73,36 @@ fn answers_and_refusals_keep_their_place_among_the_replies() {
     assert_eq!(order.of_all(5), [0, 1, 2, 3, 4]);
     assert_eq!((wait(first), wait(answer), wait(second), wait(third)), (Ok(1), Ok(1), Ok(3), Ok(7)));
     assert_eq!(wait(refusal), Err(Invalid::new("total", 3, "anything else").into()));
+}
+
+/// Who came just after the write found nothing under way and was answered ahead of those who had waited for it.
+#[test]
+fn who_comes_when_a_write_is_through_is_not_answered_ahead_of_who_waited_for_it() {
+    let disk = Disk::default();
+    let journal = Reluctant::new(Arc::new(LocalJournal::on(disk.clone()).expect("a sound disk")));
+    let limits = Limits { threads: 1, ..Limits::default() };
+    let (runtime, _) = runtime_on(Arc::clone(&journal) as _, limits);
+    let counters: Registry<Counter> = Registry::new(&runtime);
+    let add = |by| counters.tell("a", Add(by), Caller::default());
+    assert_eq!(wait(add(1)), Ok(1));
+    disk.hold();
+    let first = add(4);
+    disk.await_begun(2);
+    // The writer is slow to tell whoever it tells next.
+    let (go_on, may_go_on) = mpsc::channel::<()>();
+    *journal.before_next_durable.lock().expect("no panic while it is held") = Some(Box::new(move || {
+        let _ = may_go_on.recv_timeout(PATIENCE);
+    }));
+    let mut second = counters.tell("a", Refuse, Caller::default());
+    let (signal, has_handled) = mpsc::channel();
+    drop(counters.ask("a", Signal(signal), Caller::default()));
+    has_handled.recv_timeout(PATIENCE).expect("the entity handles what it was sent");
+    disk.release();
+    assert_eq!(wait(first), Ok(5));
+    assert_eq!(wait(counters.ask("a", Total, Caller::default())), Ok(5));
+    assert!(!is_pending(&mut second), "it came before");
+    drop(go_on);
+    assert!(runtime.stop(PATIENCE));
 }
 
 #[test]

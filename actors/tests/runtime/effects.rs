@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ionveil_actors::runtime::{Caller, Limits, Registry, Runtime};
+use ionveil_actors::domain::Timestamp;
+use ionveil_actors::runtime::{Caller, EffectHandler, Limits, Performing, Registry, Runtime};
 use ionveil_journal::{Journal, LocalJournal};
 use tokio::sync::Notify;
+use uuid::Uuid;
 
 use crate::support::*;
 
@@ -171,6 +173,57 @@ fn stop_waits_for_an_effect_under_way_and_for_what_came_of_it() {
     assert!(stopping.join().expect("does not panic"), "everything is over");
     let world = world.reopened();
     assert!(world.look("a").undelivered.is_empty(), "it is known that it was delivered");
+}
+
+/// Asks somebody else before it delivers, when it is told to go on, and tells somebody without waiting.
+struct Inquiring {
+    counters: Registry<Counter>,
+    go_on: Arc<Notify>,
+}
+
+impl EffectHandler<Reminder> for Inquiring {
+    fn perform(&self, _: &str, id: Uuid, _: Timestamp) -> Performing<Deliver> {
+        let (counters, go_on) = (self.counters.clone(), Arc::clone(&self.go_on));
+        Box::pin(async move {
+            go_on.notified().await;
+            drop(counters.tell("told", Add(2), Caller::default()));
+            let unheard_of = counters.ask("unheard of", Total, Caller::default()).await;
+            let asked = counters.tell("asked", Add(1), Caller::default()).await;
+            Deliver(id, (unheard_of, asked) == (Ok(0), Ok(1)))
+        })
+    }
+}
+
+/// What it asked was turned away, so it failed, and that was noted as if it had been tried.
+#[test]
+fn an_effect_that_stop_waits_for_may_ask_and_tell_until_it_is_over() {
+    let journal: Arc<dyn Journal> = Arc::new(LocalJournal::in_memory());
+    let limits = Limits { threads: 1, ..Limits::default() };
+    let (runtime, _) = runtime_on(Arc::clone(&journal), limits);
+    let counters: Registry<Counter> = Registry::new(&runtime);
+    let go_on = Arc::new(Notify::new());
+    let handler = Inquiring { counters: counters.clone(), go_on: Arc::clone(&go_on) };
+    let reminders: Registry<Reminder> = Registry::with_effects(&runtime, handler);
+    wait(runtime.start_background()).expect("a survey");
+    assert_eq!(wait(reminders.tell("a", RingFor(instant(DUE)), Caller::default())), Ok(()));
+    until("it has begun", || runtime.metrics().effects == 1);
+    let stopping = std::thread::spawn({
+        let runtime = Arc::clone(&runtime);
+        move || runtime.stop(PATIENCE)
+    });
+    while wait(counters.ask("asked", Total, Caller::default())).is_ok() {
+        std::thread::yield_now();
+    }
+    go_on.notify_one();
+    assert!(stopping.join().expect("does not panic"), "everything is over");
+    let (runtime, _) = runtime_on(journal, limits);
+    let (counters, reminders): (Registry<Counter>, Registry<Reminder>) =
+        (Registry::new(&runtime), Registry::new(&runtime));
+    let total = |id| wait(counters.ask(id, Total, Caller::default()));
+    assert_eq!((total("asked"), total("told")), (Ok(1), Ok(2)));
+    let a = wait(reminders.ask("a", Look, Caller::default())).expect("an answer");
+    assert!(a.undelivered.is_empty(), "it is known that it was delivered");
+    assert!(runtime.stop(PATIENCE));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use ionveil_actors::runtime::{Caller, Limits};
+use ionveil_actors::runtime::{Caller, Clock, Limits};
 
 use crate::support::*;
 
@@ -36,6 +36,18 @@ fn who_is_idle_leaves_memory_and_comes_back_as_it_was() {
     assert_eq!(wait(world.total("a")), Ok(7));
     assert_eq!(wait(world.add("a", 1)), Ok(8));
     assert_eq!(world.stored("a").iter().map(|it| it.1).collect::<Vec<_>>(), [1, 2], "as the next incarnation");
+}
+
+/// For as long as the clock had been set back nobody left.
+#[test]
+fn who_was_used_before_the_clock_was_set_back_does_not_stay_until_then() {
+    let world = world(60, 100).with_background();
+    assert_eq!(wait(world.add("a", 7)), Ok(7));
+    world.clock.set(world.clock.now().saturating_add_micros(-86_400_000_000));
+    until("it is gone", || live(&world) == 0);
+    assert_eq!(wait(world.add("a", 1)), Ok(8));
+    world.clock.advance(Duration::from_secs(60));
+    until("and again", || live(&world) == 0);
 }
 
 #[test]

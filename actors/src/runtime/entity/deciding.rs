@@ -1,6 +1,6 @@
 //! What an entity is asked and told: decisions go to the journal, replies leave when all they depend on is durable.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -14,6 +14,7 @@ use super::super::backoff;
 use super::super::notes::CommandAnswered;
 use super::super::shared::Followers;
 use super::super::state_snapshot::Taken;
+use super::behind::{Behind, Called};
 use super::{Entity, ReplyTo, Stage, refusal, unavailable};
 use crate::error::{Error, Invalid};
 
@@ -137,6 +138,8 @@ impl<A: Aggregate> Entity<A> {
         let afterwards = (A::ABILITIES.need_attention() || snapshot.is_some() || followers.is_some())
             .then(|| Box::new(Afterwards { stream: self.stream.clone(), snapshot, followers }));
         let waiting = Waiting::new(settled);
+        let behind = Arc::new(Behind::new());
+        let behind_this = Arc::downgrade(&behind);
         let done = {
             let waiting = waiting.clone();
             let writes = Arc::clone(&self.writes);
@@ -158,7 +161,8 @@ impl<A: Aggregate> Entity<A> {
                 if let Some(settled) = waiting.take() {
                     settled(outcome.err());
                 }
-                // Only now, so that an answer that finds nothing under way cannot overtake this reply.
+                behind.tell();
+                // Only now, so that an answer that finds nothing under way cannot overtake these replies.
                 writes.under_way.fetch_sub(1, Ordering::AcqRel);
                 let Some(afterwards) = afterwards else { return };
                 let Afterwards { stream, snapshot, followers } = *afterwards;
@@ -193,6 +197,7 @@ impl<A: Aggregate> Entity<A> {
             }
             return false;
         }
+        self.behind_last = behind_this;
         self.hand_out_effects(ctx);
         true
     }
@@ -216,19 +221,15 @@ impl<A: Aggregate> Entity<A> {
         if self.writes.under_way.load(Ordering::Acquire) == 0 {
             return called(check());
         }
-        let waiting = Waiting::new(called);
-        let done = {
-            let waiting = waiting.clone();
-            Box::new(move |durable: Result<_, ionveil_journal::Error>| {
-                if let Some(called) = waiting.take() {
-                    called(durable.map_err(Error::from).and_then(|_| check()));
-                }
-            })
+        let called: Called = Box::new(move |durable| called(durable.and_then(|()| check())));
+        let Some(behind) = self.behind_last.upgrade() else {
+            // It has just come through, or its writer went without telling.
+            fence(Ordering::Acquire);
+            let is_through = self.writes.under_way.load(Ordering::Acquire) == 0;
+            return called(is_through.then_some(()).ok_or_else(|| unavailable("the journal's writer stopped", true)));
         };
-        if let Err(error) = self.shared.journal.when_durable(done)
-            && let Some(called) = waiting.take()
-        {
-            called(Err(error.into()));
+        if let Err(called) = behind.wait(called) {
+            called(Ok(()));
         }
     }
 

@@ -14,6 +14,7 @@ use super::super::abilities::{EffectHandler, Effectful};
 use super::super::aggregate::{Aggregate, Caller};
 use super::super::backoff;
 use super::super::gate::Pass;
+use super::super::shared::PERFORMED_IN;
 use super::{Entity, Job, ReplyTo, Stage};
 use crate::domain::Timestamp;
 
@@ -188,7 +189,9 @@ impl<A: Aggregate> Handler<Perform<A>> for Entity<A> {
             };
             self.shared.counters.effects.add(1);
             // A task of its own, so that a handler's panic stays with it.
-            let performing = tokio::task::spawn_local(async move { begin([under_way, hold]).await });
+            let performing = async move { begin([under_way, hold]).await };
+            let performing = PERFORMED_IN.scope(Arc::clone(&self.shared.effects), performing);
+            let performing = tokio::task::spawn_local(performing);
             ctx.spawn(performing.into_actor(self).map(move |outcome, entity, ctx| {
                 entity.effect_is_over(id);
                 match outcome {

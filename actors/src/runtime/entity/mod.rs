@@ -2,6 +2,7 @@
 //! contexts. `loading` brings it to life, `following` up to date, `deciding` handles what it is asked and told, `waking` its
 //! timers, `effects` what it does outside, `snapshots` what is stored of it.
 
+mod behind;
 mod deciding;
 mod effects;
 mod following;
@@ -10,14 +11,15 @@ mod snapshots;
 mod waking;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, Context, Handler, Message};
 use ionveil_journal::StreamId;
 use tokio::sync::oneshot;
 
+use self::behind::Behind;
 use self::effects::InHand;
 pub(super) use self::effects::{HandlerPerformer, Performer};
 pub(super) use self::loading::when_settled;
@@ -116,6 +118,8 @@ pub(super) struct Entity<A: Aggregate> {
     /// Rebuilt together with many others, for the first load.
     prepared: Option<Box<Incarnation<A>>>,
     writes: Arc<Writes>,
+    /// Of the last write, while that is under way.
+    behind_last: Weak<Behind>,
     /// As many failed writes as this incarnation has taken notice of.
     failures_seen: u64,
     /// Failures since it last did anything well.
@@ -182,6 +186,7 @@ impl<A: Aggregate> Entity<A> {
             performer,
             stage: Stage::Unloaded,
             prepared,
+            behind_last: Weak::new(),
             failures_seen: 0,
             failures: 0,
             pace,
