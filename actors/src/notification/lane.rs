@@ -46,6 +46,11 @@ impl Lane {
         self.under_way += 1;
     }
 
+    /// What began is not tried after all.
+    pub(super) fn call_back(&mut self) {
+        self.under_way = self.under_way.saturating_sub(1);
+    }
+
     pub(super) fn end(&mut self, now: Timestamp, ends_kept: usize) {
         self.under_way = self.under_way.saturating_sub(1);
         // A clock that was set back frees nothing earlier.
