@@ -9,7 +9,7 @@ use ionveil::domain::{Channel, OrgId};
 use ionveil::notification::{GetNotifications, Grouping, Notification, Pacing, QuietHours};
 use pollster::block_on;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::acting::id;
@@ -144,8 +144,7 @@ pub(super) fn run(command: &Command, place: &Place, output: &mut Output) -> Resu
         Command::Configure { org, file } => {
             let org: OrgId = org.parse()?;
             let document = Document::read(file)?;
-            let pacing =
-                Pacing::from_json(&document.root.value).map_err(|invalid| document.refuse(&document.root, invalid))?;
+            let pacing = Pacing::from_json(&document.root.value).map_err(|invalid| refused(&document, invalid))?;
             let pacing = block_on(place.open()?.notification_outbox().set_pacing(&org, pacing))?;
             output.document(&pacing, pacing_for_people)?;
         }
@@ -159,6 +158,18 @@ pub(super) fn run(command: &Command, place: &Place, output: &mut Output) -> Resu
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is wrong with a pacing, by the place of the entry that is wrong by itself, if one is.
+fn refused(document: &Document, invalid: Invalid) -> Failure {
+    for key in ["groups", "quiet_hours", "limits"] {
+        let (entries, _) = document.parts(&[key]);
+        let is_it = |entry: &Value| Pacing::from_json(&json!({key: [entry]})).is_err_and(|alone| alone == invalid);
+        if let Some(entry) = entries.into_iter().find(|entry| is_it(&entry.value)) {
+            return document.refuse(entry, invalid);
+        }
+    }
+    document.refuse(&document.root, invalid)
 }
 
 fn pacing_for_people(pacing: &Pacing) -> String {

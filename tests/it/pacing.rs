@@ -282,6 +282,16 @@ fn the_command_line_sets_shows_and_checks_the_pacing() {
     let refused = home.run(&["notifications", "configure", "--org", "o", &bad]);
     refused.error(2, "invalid");
     assert!(refused.stderr.contains("bad.toml:5:") && refused.stderr.contains("until"), "{}", refused.stderr);
+    // Of several entries that which is wrong, also when a good one has the same value before, or the key is missing.
+    let limit = "[[limits]]\nchannels = [\"log\"]\nmessages = 1\n";
+    for (name, text, place) in [
+        ("same.toml", format!("{limit}per_seconds = 1\n[[groups]]\nchannels = [\"log\"]\n"), "same.toml:6:"),
+        ("missing.toml", format!("{limit}per_seconds = 1\n{limit}"), "missing.toml:5:"),
+    ] {
+        let refused = home.run(&["notifications", "configure", "--org", "o", &home.file(name, &text)]);
+        refused.error(2, "invalid");
+        assert!(refused.stderr.contains(place), "{}", refused.stderr);
+    }
     assert_eq!(home.run(&settings).document(), set, "what is refused changes nothing");
 }
 

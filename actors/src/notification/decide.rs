@@ -6,9 +6,9 @@ use super::backoff::{ATTEMPTS_MAX, RETRY_AFTER_MAX_SECONDS, retry_delay_micros};
 use super::command::{Attempt, RecordAttempt, Resend, Retry, SetPacing};
 use super::event::{
     AlertNoticed, ChannelPaused, Event, Fact, NotificationDelivered, NotificationFailed, NotificationGivenUp,
-    NotificationPartlyDelivered, NotificationResent, PacingSet, Queued, Reached, Subject,
+    NotificationPartlyDelivered, NotificationResent, NotificationsHeld, PacingSet, Queued, Reached, Subject,
 };
-use super::pacing::Pacing;
+use super::pacing::{Held, Pacing};
 use super::state::{Kind, Noticed, Notification, NotificationStatus, Notifications};
 use crate::alerts;
 use crate::domain::{Channel, OrgId, Timestamp};
@@ -153,6 +153,7 @@ impl RecordAttempt {
             let until = at.saturating_add_micros(micros(seconds.min(RETRY_AFTER_MAX_SECONDS)));
             if until > at {
                 events.push(Event::Paused(ChannelPaused { channel: message.channel, at, until }));
+                events.extend(called_back(state, message, at));
             }
         }
         // It was taken back while it was on its way, and did not get there: good. Or it was given up meanwhile.
@@ -180,6 +181,14 @@ impl RecordAttempt {
         }
         events
     }
+}
+
+/// What else was to be sent on the channel of a message, and is spared the try.
+fn called_back(state: &Notifications, message: &Notification, at: Timestamp) -> Option<Event> {
+    let others = state.not_offered_on(message.channel).filter(|id| *id != message.notification_id);
+    let notification_ids: Vec<Uuid> = others.collect();
+    let held = NotificationsHeld { notification_ids, at, because: Held::Receiver, until: None };
+    (!held.notification_ids.is_empty()).then_some(Event::Held(held))
 }
 
 fn micros(seconds: u64) -> i64 {
@@ -227,13 +236,9 @@ impl Command<Notifications> for Resend {
             return Err(Invalid::new("now", at, format!("{} or later", message.due_at)).into());
         }
         let lead = message.sent_with.unwrap_or(self.notification_id);
-        let is_wanted = |other: &Notification| {
-            let is_over = state.alerts.get(&other.alert_id).is_some_and(|noticed| noticed.is_resolved);
-            // What nobody asked for by name is not announced when it is over.
-            other.notification_id == self.notification_id || !is_over || other.kind == Kind::Resolved
-        };
+        // All of them: what goes without one of them under this key could never tell of that one again.
         let of_summary = state.summary(lead).filter_map(|id| state.messages.get(&id));
-        let dead = of_summary.filter(|it| it.status == NotificationStatus::Dead && is_wanted(it));
+        let dead = of_summary.filter(|it| it.status == NotificationStatus::Dead);
         let events: Vec<Event> = dead
             .map(|it| {
                 let (notification_id, alert_id) = (it.notification_id, it.alert_id);

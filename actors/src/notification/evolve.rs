@@ -51,7 +51,9 @@ fn start(state: &mut Notifications, event: &NotificationsStarted) -> Result<(), 
 
 fn hold(state: &mut Notifications, event: &NotificationsHeld) -> Result<(), Corrupt> {
     for &id in &event.notification_ids {
-        if !matches!(state.take_off(id, event.at), Some(List::Waiting | List::Ready)) {
+        // A receiver that asks to wait calls back what has not been tried yet.
+        let is_called_back = event.because == Held::Receiver && state.take_from_sending(id);
+        if !is_called_back && !matches!(state.take_off(id, event.at), Some(List::Waiting | List::Ready)) {
             return Err(Corrupt(format!("notification {id} is held and does not wait")));
         }
         let Some(message) = state.messages.get_mut(&id) else { continue };
@@ -108,7 +110,10 @@ fn notice_alert(state: &mut Notifications, event: &AlertNoticed) -> Result<(), C
         return Err(Corrupt(format!("alert {} goes on and was never raised", event.alert_id)));
     };
     if matches!(event.fact, Fact::Acknowledged | Fact::Resolved { .. }) {
-        messages.into_iter().for_each(|id| take_back(state, id, event.at));
+        messages.iter().for_each(|id| take_back(state, *id, event.at));
+    }
+    if matches!(event.fact, Fact::Resolved { .. }) {
+        messages.iter().for_each(|id| drop_dead(state, *id, event.at));
     }
     queue(state, event.alert_id, &event.queued, event.at)
 }
@@ -151,6 +156,17 @@ fn take_back(state: &mut Notifications, id: Uuid, now: Timestamp) {
         noticed.maybe_told.push(place);
     }
     state.settle(lead, now);
+}
+
+/// Takes a dead letter of a summary back whose alert is over. The others may be sent again without it, and then their key
+/// cannot tell of it any more: a receiver that knows the key would drop it.
+fn drop_dead(state: &mut Notifications, id: Uuid, now: Timestamp) {
+    let Some(message) = state.messages.get_mut(&id) else { return };
+    let lead = message.sent_with.unwrap_or(id);
+    if message.status == NotificationStatus::Dead && state.summaries.contains_key(&lead) {
+        message.status = NotificationStatus::Cancelled;
+        state.settle(lead, now);
+    }
 }
 
 fn queue(state: &mut Notifications, alert_id: Uuid, queued: &[Queued], now: Timestamp) -> Result<(), Corrupt> {

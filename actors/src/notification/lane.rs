@@ -12,14 +12,17 @@ use crate::rules::AlertSeverity;
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 
+/// In which order messages go: the worst first, then the longest due.
+pub(super) type Place = (Reverse<AlertSeverity>, Timestamp, Uuid);
+
 /// An org's use of one channel.
 ///
 /// A try counts from when it begins until a span after its end. So no span of the receiver's holds more than the limit,
 /// however long an answer takes.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Lane {
-    /// What has nothing to wait for but the channel: the worst first, then the longest due.
-    ready: BTreeSet<(Reverse<AlertSeverity>, Timestamp, Uuid)>,
+    /// What has nothing to wait for but the channel.
+    ready: BTreeSet<Place>,
     /// Messages whose outcome is not known yet.
     under_way: u32,
     /// When the last ones ended, as many as limits ask for, oldest first.
@@ -39,11 +42,21 @@ impl Lane {
 
     /// What waits for the channel, in the order in which it goes.
     pub(super) fn ready(&self) -> impl Iterator<Item = Uuid> {
-        self.ready.iter().map(|&(_, _, id)| id)
+        self.places().map(|(_, _, id)| id)
+    }
+
+    /// The same, with what the order is by.
+    pub(super) fn places(&self) -> impl Iterator<Item = Place> + Clone {
+        self.ready.iter().copied()
     }
 
     pub(super) fn begin(&mut self) {
         self.under_way += 1;
+    }
+
+    /// What began is not tried after all.
+    pub(super) fn call_back(&mut self) {
+        self.under_way = self.under_way.saturating_sub(1);
     }
 
     pub(super) fn end(&mut self, now: Timestamp, ends_kept: usize) {

@@ -42,14 +42,15 @@ use ionveil_journal::{Fold, OwnedRecord, StreamKind};
 use uuid::Uuid;
 
 use crate::alerts::{self, Alerts};
-use crate::domain::{OrgId, Timestamp};
+use crate::domain::{Channel, OrgId, Timestamp};
 use crate::error::{Corrupt, Error};
 use crate::runtime::{
     Abilities, Aggregate, Effectful, Follower, Given, Snapshotted, Source, Timed, decode_record, is_note,
 };
 
-/// Messages that are offered to be sent at a time.
-const OFFERED_MAX: usize = 64;
+/// Messages of one channel that are offered to be sent at a time. All channels together stay below what the runtime has
+/// under way of one entity, so that a receiver that does not answer keeps no other channel waiting.
+const OFFERED_MAX: usize = 8;
 
 impl Aggregate for Notifications {
     const KIND: StreamKind = StreamKind::new("notification");
@@ -87,7 +88,7 @@ impl Timed for Notifications {
 }
 
 impl Snapshotted for Notifications {
-    const FOLD: Fold = Fold { schema: 2, version: 2 };
+    const FOLD: Fold = Fold { schema: 3, version: 3 };
 
     fn to_snapshot(&self) -> Vec<u8> {
         codec::encode(self)
@@ -103,7 +104,10 @@ impl Effectful for Notifications {
     type Outcome = RecordAttempt;
 
     fn pending(&self) -> Vec<Uuid> {
-        self.sending.iter().take(OFFERED_MAX).map(|&(_, id)| id).collect()
+        let mut offered: Vec<(Timestamp, Uuid)> =
+            Channel::ALL.iter().flat_map(|&channel| self.sending_on(channel).take(OFFERED_MAX)).collect();
+        offered.sort_unstable();
+        offered.into_iter().map(|(_, id)| id).collect()
     }
 
     fn effect(&self, id: Uuid) -> Option<Outgoing> {

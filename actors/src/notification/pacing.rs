@@ -270,7 +270,7 @@ impl QuietHours {
         members.only(&["channels", "severities", "levels", "days", "from", "until", "digest"])?;
         let days = match members.optional("days", "an array of mon, tue, wed, thu, fri, sat, sun", Value::as_array)? {
             None => Day::ALL.to_vec(),
-            Some(names) => distinct(names.iter().map(|name| name.as_str().unwrap_or_default().parse()))?,
+            Some(names) => distinct(names.iter().map(|name| name_of(name).parse()))?,
         };
         if days.is_empty() {
             return Err(Invalid::new("days", "[]", "at least one"));
@@ -325,8 +325,13 @@ fn severities_of(members: Members<'_>, default: &[AlertSeverity]) -> Result<Vec<
     match members.optional("severities", "an array of info, warning, critical, emergency", Value::as_array)? {
         None => Ok(default.to_vec()),
         Some(names) if names.is_empty() => Err(Invalid::new("severities", "[]", "at least one")),
-        Some(names) => distinct(names.iter().map(|name| name.as_str().unwrap_or_default().parse())),
+        Some(names) => distinct(names.iter().map(|name| name_of(name).parse())),
     }
+}
+
+/// A name; of what is no text, how it is written.
+fn name_of(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn levels_of(members: Members<'_>) -> Result<Vec<u8>, Invalid> {

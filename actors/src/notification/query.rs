@@ -90,7 +90,7 @@ impl Query<Notifications> for GetOutgoing {
 
     fn answer(self, state: &Notifications, _: &Given) -> Result<Option<Outgoing>, Error> {
         let message = state.messages.get(&self.notification_id);
-        let is_sent = message.is_some_and(|it| state.sending.contains(&(it.due_at, it.notification_id)));
+        let is_sent = message.is_some_and(|it| state.is_sending(it.notification_id));
         Ok(if is_sent { state.outgoing(self.notification_id) } else { None })
     }
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::OFFERED_MAX;
 use super::event::{Queued, Reached, Subject};
 use super::lane::Lane;
 use super::pacing::{Addressed, Grouping, Held, Limit, Pacing, can_be_grouped};
@@ -171,8 +172,8 @@ pub struct Notifications {
     pub(super) order: Vec<Uuid>,
     /// What is to be sent later, earliest first.
     pub(super) waiting: BTreeSet<(Timestamp, Uuid)>,
-    /// What is to be sent now, longest due first.
-    pub(super) sending: BTreeSet<(Timestamp, Uuid)>,
+    /// What is to be sent now, by channel, longest due first.
+    pub(super) sending: BTreeSet<(Channel, Timestamp, Uuid)>,
     pub(super) pacing: Option<Pacing>,
     pub(super) lanes: BTreeMap<Channel, Lane>,
     pub(super) groups: BTreeMap<GroupKey, Departures>,
@@ -235,7 +236,7 @@ impl Notifications {
     }
 
     pub(super) fn is_sending(&self, id: Uuid) -> bool {
-        self.messages.get(&id).is_some_and(|message| self.sending.contains(&(message.due_at, id)))
+        self.messages.get(&id).is_some_and(|message| self.sending.contains(&(message.channel, message.due_at, id)))
     }
 
     /// Takes a message that is not to be sent any more off its list, and forgets what only another try would need.
@@ -273,9 +274,16 @@ impl Notifications {
         Addressed { channel, severity: self.severity_of(message), level }
     }
 
+    /// Whether no receiver can have the message under its key yet. One that was sent again starts its tries anew, and
+    /// still has its last error.
+    fn is_first_try(&self, message: &Notification) -> bool {
+        let was_tried = message.attempts > 0 || message.last_error.is_some();
+        !was_tried && !self.summaries.contains_key(&message.notification_id)
+    }
+
     /// The entry of the pacing by which a message is grouped when it is told for the first time.
     pub(super) fn grouping_of(&self, message: &Notification) -> Option<(GroupKey, &Grouping)> {
-        let is_first_try = message.attempts == 0 && !self.summaries.contains_key(&message.notification_id);
+        let is_first_try = self.is_first_try(message);
         let (entry, grouping) = self.pacing.as_ref()?.grouping(self.addressed(message)).filter(|_| is_first_try)?;
         Some((self.key(message, u8::try_from(entry).ok()), grouping))
     }
@@ -288,7 +296,7 @@ impl Notifications {
 
     /// With what a message is told together; `None` when it goes alone, or goes again as it went before.
     pub(super) fn group_key(&self, message: &Notification) -> Option<GroupKey> {
-        let is_first_try = message.attempts == 0 && !self.summaries.contains_key(&message.notification_id);
+        let is_first_try = self.is_first_try(message);
         if message.held_by == Some(Held::Digest) && is_first_try && can_be_grouped(message.channel) {
             return Some(self.key(message, None));
         }
@@ -311,6 +319,27 @@ impl Notifications {
         self.pacing.iter().flat_map(move |pacing| pacing.limits(channel))
     }
 
+    /// What is to be sent now on a channel, longest due first.
+    pub(super) fn sending_on(&self, channel: Channel) -> impl Iterator<Item = (Timestamp, Uuid)> {
+        let from = (channel, Timestamp::MIN, Uuid::nil());
+        self.sending.range(from..).take_while(move |&&(on, _, _)| on == channel).map(|&(_, due_at, id)| (due_at, id))
+    }
+
+    /// What is to be sent now on a channel and was not offered to be sent yet.
+    pub(super) fn not_offered_on(&self, channel: Channel) -> impl Iterator<Item = Uuid> {
+        self.sending_on(channel).skip(OFFERED_MAX).map(|(_, id)| id)
+    }
+
+    /// Takes a message that was not tried from what is to be sent; it counts for no limit.
+    pub(super) fn take_from_sending(&mut self, id: Uuid) -> bool {
+        let Some(&Notification { channel, due_at, .. }) = self.messages.get(&id) else { return false };
+        let was_sending = self.sending.remove(&(channel, due_at, id));
+        if was_sending {
+            self.lanes.entry(channel).or_default().call_back();
+        }
+        was_sending
+    }
+
     /// What waits for a channel, in the order in which it goes.
     pub(super) fn ready_on(&self, channel: Channel) -> impl Iterator<Item = Uuid> {
         self.lanes.get(&channel).into_iter().flat_map(Lane::ready)
@@ -330,7 +359,7 @@ impl Notifications {
             List::Ready => self.lanes.entry(channel).or_default().add(severity, due_at, id),
             List::Sending => {
                 self.lanes.entry(channel).or_default().begin();
-                self.sending.insert((due_at, id))
+                self.sending.insert((channel, due_at, id))
             }
         };
         Ok(())
@@ -345,7 +374,7 @@ impl Notifications {
         }
         let ends_kept = self.limits(channel).map(|limit| limit.messages).max();
         let lane = self.lanes.entry(channel).or_default();
-        if self.sending.remove(&(due_at, id)) {
+        if self.sending.remove(&(channel, due_at, id)) {
             lane.end(now, ends_kept.unwrap_or(0) as usize);
             return Some(List::Sending);
         }

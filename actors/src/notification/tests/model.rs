@@ -208,8 +208,8 @@ impl Model {
         self.paused.get(&channel).is_none_or(|until| *until <= now) && limits.iter().all(fits)
     }
 
-    /// What leaves in this second: the letter that stands for all, and all of them.
-    fn look(&mut self, now: i64) -> Vec<(Uuid, Vec<String>)> {
+    /// Decides what leaves in this second.
+    fn look(&mut self, now: i64) {
         let mut sorted: Vec<usize> = (0..self.letters.len()).collect();
         sorted.sort_by_key(|&letter| (self.letters[letter].due, self.letters[letter].id));
         for &letter in &sorted {
@@ -235,7 +235,6 @@ impl Model {
             }
             self.letters[letter].stands = Stands::InLine;
         }
-        let mut out = Vec::new();
         for channel in CHANNELS {
             while self.has_room(channel, now) {
                 let line = |letter: &usize| {
@@ -275,7 +274,6 @@ impl Model {
                 }
                 self.letters[first].stands = Stands::Out;
                 self.tries.push((first, channel, None));
-                out.push((self.letters[first].id, self.told_of(first)));
             }
         }
         // What waits in line has its reason.
@@ -289,8 +287,32 @@ impl Model {
                 }
             }
         }
-        out.sort();
+    }
+
+    /// What is to be sent now on a channel, longest due first.
+    fn out_on(&self, channel: Channel) -> Vec<usize> {
+        let is_out = |it: &Letter| it.channel == channel && it.stands == Stands::Out;
+        let mut out: Vec<usize> = (0..self.letters.len()).filter(|&it| is_out(&self.letters[it])).collect();
+        out.sort_by_key(|&it| (self.letters[it].due, self.letters[it].id));
         out
+    }
+
+    /// What is offered to be sent.
+    fn offered(&self) -> Vec<usize> {
+        CHANNELS.into_iter().flat_map(|channel| self.out_on(channel).into_iter().take(OFFERED_MAX)).collect()
+    }
+
+    /// A receiver asks to wait: what was not offered yet stands in line again, and was not tried.
+    fn call_back(&mut self, lead: usize) {
+        let out = self.out_on(self.letters[lead].channel);
+        for letter in out.into_iter().skip(OFFERED_MAX).filter(|it| *it != lead) {
+            let it = &mut self.letters[letter];
+            it.stands = Stands::InLine;
+            if it.held != Some(Held::Digest) {
+                it.held = Some(Held::Receiver);
+            }
+            self.tries.retain(|(of, _, end)| *of != letter || end.is_some());
+        }
     }
 
     fn entry(&self, letter: usize) -> Option<usize> {
@@ -380,6 +402,9 @@ impl Model {
 
     /// What became of a letter that told of those.
     fn answer(&mut self, lead: usize, told_of: &[String], attempt: &Attempt, now: i64) {
+        if let Attempt::Failed { retry: Retry::After(_), .. } = attempt {
+            self.call_back(lead);
+        }
         if self.letters[lead].stands == Stands::Out {
             self.end_try(lead, now);
         }
@@ -528,8 +553,12 @@ fn live(seed: u64) {
             }
         }
         process.wake(now);
-        let known = |id: &Uuid| on_their_way.iter().any(|it| it.1 == *id);
-        let ids: Vec<Uuid> = process.state.sending.iter().map(|(_, id)| *id).filter(|id| !known(id)).collect();
+        model.look(now);
+        let offered: Vec<(Uuid, Vec<String>)> =
+            model.offered().into_iter().map(|it| (model.letters[it].id, model.told_of(it))).collect();
+        let known_before: Vec<Uuid> = on_their_way.iter().map(|it| it.1).collect();
+        let known = |id: &Uuid| known_before.contains(id);
+        let ids: Vec<Uuid> = process.state.pending().into_iter().filter(|id| !known(id)).collect();
         let mut left = Vec::new();
         for id in ids {
             let outgoing = process.state.effect(id).expect("it is pending");
@@ -547,7 +576,9 @@ fn live(seed: u64) {
             on_their_way.push((now + random.below(4) as i64, id, told_of, keys, attempt));
         }
         left.sort();
-        let expected = model.look(now);
+        let offered = offered.into_iter().filter(|(id, _)| !known_before.contains(id));
+        let mut expected: Vec<(Uuid, Vec<String>)> = offered.collect();
+        expected.sort();
         assert_eq!(left, expected, "seed {seed}, second {now} (left: IonVeil)\n{}", log.join("\n"));
         if !left.is_empty() {
             log.push(format!("{now}: leave {left:?}"));

@@ -275,7 +275,80 @@ fn a_summary_that_is_given_up_is_sent_again_whole_by_any_of_its_letters() {
     assert_eq!(desk.state().pending(), [lead.notification_id], "under the key that it had");
     desk.answer(&Attempt::Delivered);
     let dead = desk.scenario.as_ref().expect("a life").ask(GetNotifications { dead: true, ..Default::default() });
-    assert_eq!(dead.expect("a list").len(), 1);
+    assert_eq!(dead.expect("a list"), [], "the one that is over is taken back");
+}
+
+/// Once the rest had been sent, the letter that was left out was sent under the same key, and a receiver that drops what it
+/// knows never heard of it.
+#[test]
+fn no_key_tells_of_more_than_it_told_of_first() {
+    for is_lead_over in [false, true] {
+        let mut desk = paced(&storm());
+        (1..=3).for_each(|number| desk.raise(number, Info, &[Email]));
+        desk.until(30);
+        let lead = desk.state().pending()[0];
+        desk.answer(&failed("404", Retry::Never));
+        let is_over = |it: &&Notification| it.sent_with.is_none() == is_lead_over;
+        let over = desk.state().messages.values().find(is_over).expect("one").clone();
+        let other = desk.state().messages.values().find(|it| it.alert_id != over.alert_id).expect("two").clone();
+        desk.resolve(over.alert_id.as_u128() - 0xa000);
+        desk.tell(Resend { notification_id: other.notification_id });
+        assert_eq!(desk.state().pending(), [lead]);
+        // Nobody knows whether it got there.
+        desk.answer(&failed("timed out", Retry::Never));
+        let scenario = desk.scenario.take().expect("a life goes on").at(s(60));
+        scenario.when(Resend { notification_id: over.notification_id }).then_refused(ErrorKind::Conflict);
+    }
+}
+
+#[test]
+fn a_receiver_that_does_not_answer_keeps_no_other_channel_waiting() {
+    let mut desk = paced(&json!({}));
+    (0..100).for_each(|number| desk.raise(number, Info, &[Email]));
+    desk.raise(100, Emergency, &[Sms]);
+    let out = desk.out();
+    assert_eq!((out.len(), &out[OFFERED_MAX]), (OFFERED_MAX + 1, &("raised sms".to_owned(), vec![100])));
+}
+
+/// Each of a storm was tried while the receiver wanted none, and after ten such rounds all were dead letters.
+#[test]
+fn a_receiver_that_asks_to_wait_is_spared_what_was_to_be_sent_already() {
+    let mut desk = paced(&json!({}));
+    (0..30).for_each(|number| desk.raise(number, Info, &[Sms]));
+    desk.answer(&failed("429", Retry::After(10)));
+    let spared = |it: &&Notification| (it.attempts, it.held_by) == (0, Some(Held::Receiver));
+    assert_eq!(desk.state().messages.values().filter(spared).count(), 30 - OFFERED_MAX);
+    desk.until(9);
+    assert_eq!(desk.out(), NOTHING);
+    desk.until(10);
+    while !desk.state().pending().is_empty() {
+        desk.answer(&Attempt::Delivered);
+    }
+    let tries: Vec<u32> = desk.state().messages.values().map(|it| it.attempts).collect();
+    assert!(desk.state().messages.values().all(|it| it.status == NotificationStatus::Delivered));
+    assert_eq!(tries.iter().sum::<u32>() as usize, 30 + OFFERED_MAX);
+}
+
+/// A letter that was tried is known to receivers by its key, also when its tries have begun anew.
+#[test]
+fn a_letter_that_is_sent_again_is_told_with_no_others() {
+    let mut desk = paced(&json!({}));
+    desk.raise(0, Info, &[Email]);
+    desk.answer(&failed("timed out", Retry::Never));
+    let first = desk.find(0, Kind::Raised, Email).notification_id;
+    (1..=20).for_each(|number| desk.raise(number, Critical, &[Email]));
+    desk.set(&json!({}));
+    desk.until(10);
+    // Behind all of those, it is called back when the receiver asks to wait.
+    desk.tell(Resend { notification_id: first });
+    desk.set(&json!({"groups": [{"channels": ["email"], "wait_seconds": 0, "interval_seconds": 0}]}));
+    desk.answer(&failed("429", Retry::After(10)));
+    assert_eq!(desk.find(0, Kind::Raised, Email).held_by, Some(Held::Receiver));
+    desk.until(20);
+    let effect = |id: &Uuid| desk.state().effect(*id).expect("it is pending");
+    let alone = desk.state().pending().iter().map(effect).find(|it| it.notification.notification_id == first);
+    assert_eq!(alone.expect("it is sent again").told_of.len(), 1);
+    assert!(desk.find(0, Kind::Raised, Email).sent_with.is_none());
 }
 
 #[test]

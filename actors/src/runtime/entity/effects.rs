@@ -18,8 +18,9 @@ use super::super::shared::PERFORMED_IN;
 use super::{Entity, Job, ReplyTo, Stage};
 use crate::domain::Timestamp;
 
-/// As many effects of one entity are under way at a time; the others stay in its state.
-const EFFECTS_MAX: usize = 16;
+/// As many effects of one entity are under way at a time; the others stay in its state. Enough for all that an outbox offers
+/// of its nine channels.
+const EFFECTS_MAX: usize = 72;
 
 /// Effects that left the state's list of pending ones for the handler, by id.
 #[derive(Default)]
