@@ -14,7 +14,7 @@ use std::path::Path;
 use crate::error::Error;
 use crate::format::{BLOCK_MAGIC, Block, BlockKey, Frames, HEADER_LEN, Header, SLED_SEGMENT_LEN};
 use crate::position::Position;
-use crate::store::{REDO_FILE, Store, redo};
+use crate::store::{REDO_FILE, Store, read_up_to, redo};
 
 /// The blocks that lie in sled's file and in the redo log, as a store that can only be read. Their keys are not in them: it
 /// numbers those that it finds.
@@ -133,17 +133,6 @@ fn damaged_at(position: Position, bytes: &[u8]) -> Option<Position> {
 
 fn find_magic(bytes: &[u8]) -> Option<usize> {
     bytes.windows(BLOCK_MAGIC.len()).position(|window| window == BLOCK_MAGIC)
-}
-
-fn read_up_to(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    let mut len = 0;
-    while len < buffer.len() {
-        match file.read_at(&mut buffer[len..], offset + len as u64)? {
-            0 => break,
-            read => len += read,
-        }
-    }
-    Ok(len)
 }
 
 impl Store for Salvaged {

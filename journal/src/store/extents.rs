@@ -329,7 +329,8 @@ fn find_in(piece: &[u8], offset: u64, found: &mut Vec<Found>) -> u64 {
     at as u64
 }
 
-fn read_up_to(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+/// Fills the buffer as far as the file goes, and says how far.
+pub(crate) fn read_up_to(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut len = 0;
     while len < buffer.len() {
         match file.read_at(&mut buffer[len..], offset + len as u64)? {

@@ -12,6 +12,7 @@ mod tree;
 
 use std::ops::ControlFlow;
 
+pub(crate) use self::extents::read_up_to;
 pub use self::memory::MemoryStore;
 pub(crate) use self::sled::{Guards, REDO_FILE, SledStore, sync_dir};
 use crate::error::Error;
