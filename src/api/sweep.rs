@@ -184,6 +184,19 @@ mod tests {
         ionveil.audit().stat().events
     }
 
+    /// An open incident of the first priority.
+    fn dispatched(org_id: OrgId, dispatch_time: Timestamp) -> IncidentCheck {
+        IncidentCheck {
+            incident_id: "i".into(),
+            org_id,
+            priority: 1,
+            dispatch_time,
+            arrival_time: None,
+            closed_time: None,
+            current_time: None,
+        }
+    }
+
     #[test]
     fn what_is_due_and_what_is_new_is_found_once() {
         let noon = "2026-03-01T12:00:00Z".parse().expect("an instant");
@@ -199,16 +212,7 @@ mod tests {
         };
         assert_eq!(raised(), [""; 0], "nothing is known of anybody");
         block_on(monitor.add_rule(rule("breach", Condition::SlaBreach))).expect("stored");
-        let check = IncidentCheck {
-            incident_id: "i".into(),
-            org_id: org(),
-            priority: 1,
-            dispatch_time: noon,
-            arrival_time: None,
-            closed_time: None,
-            current_time: None,
-        };
-        block_on(monitor.check_incident(check)).expect("checked");
+        block_on(monitor.check_incident(dispatched(org(), noon))).expect("checked");
         assert_eq!(raised(), [""; 0]);
         // A deadline that nobody was woken for.
         clock.set(noon.saturating_add_micros(300_000_000));
@@ -233,16 +237,7 @@ mod tests {
         block_on(monitor.add_rule(rule("breach", Condition::SlaBreach))).expect("stored");
         let orgs = ["a", "b", "c"].map(|org| org.parse::<OrgId>().expect("an id"));
         for org_id in orgs.clone() {
-            let check = IncidentCheck {
-                incident_id: "i".into(),
-                org_id,
-                priority: 1,
-                dispatch_time: noon,
-                arrival_time: None,
-                closed_time: None,
-                current_time: None,
-            };
-            block_on(monitor.check_incident(check)).expect("checked");
+            block_on(monitor.check_incident(dispatched(org_id, noon))).expect("checked");
         }
         clock.set(noon.saturating_add_micros(300_000_000));
         let raised =
