@@ -374,6 +374,8 @@ fn wrong_usage_is_an_error_of_kind_invalid() {
     home.run(&["snapshot", "--org"]).invalid("org", "missing");
     home.run(&["nonsense"]).invalid("nonsense", "nonsense");
     home.run(&["completions", "tcsh"]).invalid("SHELL", "tcsh");
+    let error = home.run(&["ingest", "--org", "sffd", "--retention-hours", "-1", "-"]).invalid("retention_hours", "-1");
+    assert_eq!(error["allowed"], "0..=4294967295");
     for args in [&[][..], &["journal"]] {
         home.run(args).invalid("COMMAND", "missing");
     }
