@@ -21,6 +21,7 @@ mod simulations;
 mod simulator;
 mod support;
 mod tidy;
+mod transcripts;
 mod trends;
 mod updates;
 mod windows;
