@@ -11,6 +11,7 @@ mod damage;
 mod embedding;
 mod export;
 mod field;
+mod following;
 mod ingest_input;
 mod outbox;
 mod pacing;
