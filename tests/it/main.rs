@@ -21,6 +21,7 @@ mod restart;
 mod simulations;
 mod simulator;
 mod support;
+mod surface;
 mod tidy;
 mod transcripts;
 mod trends;
