@@ -23,6 +23,7 @@ use super::extents::Extents;
 use super::guarded::{contained, write_failed};
 use super::halves::Covers;
 use super::redo::{COMMIT_LEN_MAX, Keyed, RedoLog};
+use super::synced::SyncedFile;
 use super::tree::{Feeder, Latest, Tree};
 use super::{BlockKey, SideChange, Store};
 use crate::error::{Damage, Error};
@@ -50,7 +51,7 @@ pub(crate) struct SledStore {
     /// What is on its way into the database.
     latest: Latest,
     /// Our own descriptor of sled's log file, for `fdatasync`.
-    log: File,
+    log: SyncedFile,
     extents: Extents,
     /// The number of the last block that is in sled's file for certain.
     in_file: AtomicU64,
@@ -136,7 +137,7 @@ impl SledStore {
         let store = SledStore {
             db: Some(db),
             latest: latest_blocks,
-            log,
+            log: SyncedFile::new(log),
             extents: Extents::new(extents),
             in_file,
             dir: dir.to_owned(),
@@ -160,7 +161,7 @@ impl SledStore {
     fn sync_files(&self) -> std::io::Result<()> {
         File::open(self.dir.join("conf"))?.sync_all()?;
         if self.guards.fdatasync {
-            self.log.sync_all()?;
+            self.log.file.sync_all()?;
         }
         sync_dir(&self.dir)
     }
@@ -363,7 +364,7 @@ impl Writing {
     }
 }
 
-fn make_durable(db: &sled::Db, log: &File, guards: Guards) -> Result<(), Error> {
+fn make_durable(db: &sled::Db, log: &SyncedFile, guards: Guards) -> Result<(), Error> {
     db.flush().map_err(|error| write_failed(&error))?;
     if guards.fdatasync {
         log.sync_data().map_err(|error| Error::io("syncing the journal", error))?;

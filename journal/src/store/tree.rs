@@ -25,6 +25,17 @@ pub(super) struct Tree {
     last_key: BlockKey,
     /// The key of the last block.
     last_block: BlockKey,
+    /// What happens when that block comes.
+    #[cfg(test)]
+    pub(super) breaks_at: Option<(BlockKey, Break)>,
+}
+
+/// How sled fails.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Break {
+    Error,
+    Panic,
 }
 
 impl Tree {
@@ -37,7 +48,13 @@ impl Tree {
             |item: &sled::Result<(sled::IVec, sled::IVec)>| !matches!(item, Ok((_, bytes)) if bytes.is_empty());
         let last_block = contained(|| db.iter().rev().find(has_block)).ok().flatten().and_then(Result::ok);
         let last_block = last_block.and_then(number).unwrap_or(BlockKey::new(0));
-        Ok(Tree { db, last_key, last_block })
+        Ok(Tree {
+            db,
+            last_key,
+            last_block,
+            #[cfg(test)]
+            breaks_at: None,
+        })
     }
 
     pub(super) fn last_block(&self) -> BlockKey {
@@ -47,6 +64,8 @@ impl Tree {
     /// Gives a key its block.
     pub(super) fn insert(&mut self, key: BlockKey, bytes: &[u8]) -> Result<(), Error> {
         self.make_keys(key.plus(KEYS_AHEAD_MIN))?;
+        #[cfg(test)]
+        self.break_at(key)?;
         self.db.insert(key.to_bytes(), bytes).map_err(|error| write_failed(&error))?;
         self.last_block = self.last_block.max(key);
         Ok(())
@@ -57,6 +76,15 @@ impl Tree {
         self.db.insert(key.to_bytes(), &[]).map_err(|error| write_failed(&error))?;
         self.last_block = self.last_block.min(BlockKey::new(key.get().saturating_sub(1)));
         Ok(())
+    }
+
+    #[cfg(test)]
+    fn break_at(&self, key: BlockKey) -> Result<(), Error> {
+        match self.breaks_at {
+            Some((at, Break::Error)) if at == key => Err(write_failed(&sled::Error::Unsupported("broken".into()))),
+            Some((at, Break::Panic)) if at == key => panic!("broken"),
+            _ => Ok(()),
+        }
     }
 
     /// Makes keys without blocks, up to `needed` and some more.

@@ -1,7 +1,13 @@
 //! The store through its halves, places and threads.
 
+use std::sync::mpsc;
+
 use super::*;
 use crate::store::extents::tests::{RANDOM, history};
+use crate::store::power::Power;
+use crate::store::tree::Break;
+use crate::testing::{append_to, event};
+use crate::{Journal, LocalJournal, Outcome};
 
 #[test]
 fn a_new_store_goes_through_both_halves_of_the_redo_log_without_any_other_checkpoint() {
@@ -139,4 +145,116 @@ fn the_last_block_is_the_last_one_though_the_redo_log_has_only_older_ones() {
     }
     let killed = SledStore::open(copy.path(), Guards::ON).expect("opens");
     assert_eq!(killed.in_file.load(Ordering::Acquire), large.len() as u64 + 1);
+}
+
+/// What is left of the files when the power is cut amid each of the store's syncs, one after the other. The commits of more than
+/// `COMMIT_LEN_MAX` go to sled's file alone, which grows for them.
+#[test]
+fn a_power_cut_amid_any_sync_takes_nothing_acknowledged() {
+    let commits: [u64; 7] = [1, 3, 40, 2, 60, 35, 1];
+    for syncs_before in 0.. {
+        let (dir, copy) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+        let mut store = SledStore::open(dir.path(), Guards::ON).expect("opens");
+        let power = Power::cut_after(syncs_before);
+        store.log.connect(&power);
+        store.writing().redo.file.connect(&power);
+        let mut acknowledged: Vec<Keyed> = Vec::new();
+        for blocks in commits {
+            let next = acknowledged.len() as u64 + 1;
+            let commit = (next..next + blocks).map(|number| (BlockKey::new(number), vec![number as u8; 16_000]));
+            let commit: Vec<Keyed> = commit.collect();
+            if store.commit(commit.clone()).is_err() {
+                break;
+            }
+            acknowledged.extend(commit);
+        }
+        let is_cut = power.is_cut();
+        let [db, redo] = &power.durable()[..] else { panic!("two files were supplied") };
+        fs::copy(dir.path().join("conf"), copy.path().join("conf")).expect("copied");
+        fs::write(copy.path().join("db"), db).expect("written");
+        fs::write(copy.path().join(REDO_FILE), redo).expect("written");
+        let store = SledStore::open(copy.path(), Guards::ON).expect("opens");
+        let expected = (acknowledged.clone(), acknowledged.clone());
+        let (one_by_one, mut in_order) = read_both_ways(&store, &acknowledged);
+        in_order.truncate(acknowledged.len());
+        assert!((one_by_one, in_order) == expected, "some of {} is lost with sync {syncs_before}", acknowledged.len());
+        if !is_cut {
+            assert_eq!(acknowledged.len() as u64, commits.iter().sum::<u64>());
+            assert!(syncs_before > commits.len(), "{syncs_before}");
+            break;
+        }
+    }
+}
+
+/// Far longer than anything here takes: a test that waits so long has found a deadlock.
+const NEVER: Duration = Duration::from_secs(60);
+
+/// Runs `work` and fails when it hangs.
+#[track_caller]
+fn in_time(work: impl FnOnce() + Send + 'static) {
+    let (sender, done) = mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        work();
+        let _ = sender.send(());
+    });
+    assert_ne!(done.recv_timeout(NEVER), Err(mpsc::RecvTimeoutError::Timeout), "it hangs");
+    thread.join().expect("the work does what it should");
+}
+
+/// A journal of two acknowledged appends, the second of which is large. The thread that puts its blocks into sled's tree
+/// fails, `how`, amid them.
+fn journal_with_a_broken_feeder(dir: &Path, how: Break) -> LocalJournal {
+    let store = SledStore::open(dir, Guards::ON).expect("opens");
+    store.writing().tree().expect("it is there").breaks_at = Some((BlockKey::new(4), how));
+    let journal = LocalJournal::on(store).expect("opens");
+    for (expected, append) in [(0, vec![event(1, 100)]), (1, vec![event(2, 100_000)])] {
+        let outcome = journal.append(append_to("dispatch/a", expected, append));
+        assert!(matches!(outcome, Outcome::Committed(_)), "the redo log has it: {outcome:?}");
+    }
+    journal
+}
+
+#[track_caller]
+fn assert_holds(journal: &LocalJournal, events: u64) {
+    let mut ids = Vec::new();
+    let read = journal.read_all(Position::FIRST, Position::MAX, &mut |record| {
+        ids.push(record.id.as_u128());
+        ControlFlow::Continue(())
+    });
+    read.expect("readable");
+    assert_eq!(ids, (1..=u128::from(events)).collect::<Vec<_>>());
+    assert!(journal.verify(None, &mut |_| {}).expect("readable").is_ok());
+}
+
+#[test]
+fn a_failure_of_the_feeder_fences_the_journal_and_takes_nothing_acknowledged() {
+    for how in [Break::Error, Break::Panic] {
+        in_time(move || {
+            let dir = tempfile::tempdir().expect("a directory");
+            let journal = journal_with_a_broken_feeder(dir.path(), how);
+            let third = append_to("dispatch/a", 2, vec![event(3, 100)]);
+            let outcome = journal.append(third.clone());
+            assert!(matches!(outcome, Outcome::Unknown { .. }), "{how:?}: {outcome:?}");
+            let outcome = journal.append(append_to("dispatch/b", 0, vec![event(4, 100)]));
+            assert!(matches!(outcome, Outcome::Rejected(Error::Poisoned { .. })), "{how:?}: {outcome:?}");
+            assert_holds(&journal, 2);
+            journal.close();
+            let journal = LocalJournal::on(SledStore::open(dir.path(), Guards::ON).expect("opens")).expect("sound");
+            let outcome = journal.append(third);
+            assert!(matches!(outcome, Outcome::Committed(_) | Outcome::AlreadyCommitted(_)), "{how:?}: {outcome:?}");
+            assert_holds(&journal, 3);
+        });
+    }
+}
+
+#[test]
+fn a_failure_of_the_feeder_that_only_the_end_meets_takes_nothing_acknowledged() {
+    for how in [Break::Error, Break::Panic] {
+        in_time(move || {
+            let dir = tempfile::tempdir().expect("a directory");
+            drop(journal_with_a_broken_feeder(dir.path(), how));
+            let journal = LocalJournal::on(SledStore::open(dir.path(), Guards::ON).expect("opens")).expect("sound");
+            assert_holds(&journal, 2);
+        });
+    }
 }
