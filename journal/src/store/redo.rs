@@ -59,10 +59,15 @@ impl RedoLog {
         Ok((RedoLog { file: SyncedFile::new(file), len, halves, next: 0, checksum: 0, entry: Vec::new() }, blocks))
     }
 
+    /// Whether a commit has room in this half. The largest one has it in an empty half.
+    pub(crate) fn has_room_for(&self, blocks: &[Keyed]) -> bool {
+        let len = HEADER_LEN + blocks.iter().map(|(_, bytes)| 4 + bytes.len()).sum::<usize>();
+        self.next + len as u64 <= HALF_LEN
+    }
+
     /// Writes one commit and returns when it is on stable storage; false when there is no room for it in this half.
     pub(crate) fn append(&mut self, blocks: &[Keyed]) -> io::Result<bool> {
-        let len = HEADER_LEN + blocks.iter().map(|(_, bytes)| 4 + bytes.len()).sum::<usize>();
-        if self.next + len as u64 > HALF_LEN {
+        if !self.has_room_for(blocks) {
             return Ok(false);
         }
         let first = blocks.first().map_or(BlockKey::FIRST, |(key, _)| *key);

@@ -15,7 +15,7 @@ use std::fs::{self, File, OpenOptions};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ use super::guarded::{contained, write_failed};
 use super::halves::Covers;
 use super::redo::{COMMIT_LEN_MAX, Keyed, RedoLog};
 use super::synced::SyncedFile;
-use super::tree::{Feeder, Latest, Tree};
+use super::tree::{FED_LEN_MIN, Feeder, Latest, Tree};
 use super::{BlockKey, SideChange, Store};
 use crate::error::{Damage, Error};
 use crate::format::SLED_SEGMENT_LEN;
@@ -258,6 +258,13 @@ impl SledStore {
         self.log.sync_data().map_err(|error| Error::io("syncing the journal", error))
     }
 
+    /// Makes a commit durable in the redo log, which has room for it.
+    fn enter(&self, blocks: &[Keyed], writing: &mut Writing) -> Result<(), Error> {
+        let entered = writing.redo.append(blocks).map_err(|error| Error::io("writing the redo log", error))?;
+        assert!(entered, "an empty half has room for the largest commit");
+        Ok(())
+    }
+
     /// Goes on in the other half of the redo log, once sled is durable with what is in there, and begins to make it so with
     /// what is in this one.
     fn turn_redo_log(&self, writing: &mut Writing) -> Result<(), Error> {
@@ -355,12 +362,19 @@ impl SledStore {
     }
 }
 
+const FEEDER_LIVES: &str = "the feeder is taken out only when the store is dropped";
+
 impl Writing {
     /// The tree, when all commits before have come there.
     fn tree(&mut self) -> Result<&mut Tree, Error> {
-        let (tree, commit) = self.feeder.as_mut().expect("it is taken out only when the store is dropped").gather()?;
+        let feeder = self.feeder.as_mut().expect(FEEDER_LIVES);
+        let (tree, commit) = feeder.gather()?;
         self.redo.halves.gave(commit);
         Ok(tree)
+    }
+
+    fn feeder(&mut self) -> &mut Feeder {
+        self.feeder.as_mut().expect(FEEDER_LIVES)
     }
 }
 
@@ -418,21 +432,23 @@ impl Store for SledStore {
                 self.checkpoint(writing)?;
                 return self.confirm();
             }
-            let append = |writing: &mut Writing| {
-                writing.redo.append(&blocks).map_err(|error| Error::io("writing the redo log", error))
-            };
-            if !append(writing)? {
+            if !writing.redo.has_room_for(&blocks) {
                 self.turn_redo_log(writing)?;
-                assert!(append(writing)?, "an empty half has room for the largest commit");
             }
-            let commit = writing.redo.halves.latest();
+            let blocks = Arc::new(blocks);
+            if len < FED_LEN_MIN {
+                self.enter(&blocks, writing)?;
+                self.make_room(len, writing)?;
+                let tree = writing.tree()?;
+                blocks.iter().try_for_each(|(key, bytes)| tree.insert(*key, bytes))?;
+                writing.redo.halves.gave(writing.redo.halves.latest());
+                return Ok(());
+            }
             writing.tree()?;
             self.make_room(len, writing)?;
-            let feeder = writing.feeder.as_mut().expect("it is taken out only when the store is dropped");
-            if feeder.feed(commit, blocks)? {
-                writing.redo.halves.gave(commit);
-            }
-            Ok(())
+            let commit = writing.redo.halves.latest() + 1;
+            writing.feeder().feed(commit, Arc::clone(&blocks))?;
+            self.enter(&blocks, writing)
         })
     }
 

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::format::BlockKey;
 
 /// From this size on a commit is put into the tree by the other thread.
-const FED_LEN_MIN: usize = 64 << 10;
+pub(super) const FED_LEN_MIN: usize = 64 << 10;
 /// How many keys there are at least behind the one that gets its block next, and how many more are made at a time.
 const KEYS_AHEAD_MIN: u64 = 32;
 const KEYS_AHEAD: u64 = 256;
@@ -106,7 +106,7 @@ impl Tree {
 }
 
 /// The blocks of one commit.
-type Blocks = Arc<Vec<Keyed>>;
+pub(super) type Blocks = Arc<Vec<Keyed>>;
 
 /// Puts commits into the tree, one at a time.
 pub(super) struct Feeder {
@@ -165,19 +165,12 @@ impl Feeder {
         Ok((self.tree.as_mut().expect("it came back"), commit))
     }
 
-    /// Puts the blocks of a commit into the tree, or has them put there; false when they are on their way. The one before
-    /// was gathered.
-    pub(super) fn feed(&mut self, commit: Commit, blocks: Vec<Keyed>) -> Result<bool, Error> {
-        let len: usize = blocks.iter().map(|(_, bytes)| bytes.len()).sum();
-        if len < FED_LEN_MIN {
-            let tree = self.tree.as_mut().expect("the one before was gathered");
-            return blocks.iter().try_for_each(|(key, bytes)| tree.insert(*key, bytes)).map(|()| true);
-        }
+    /// Has the other thread put the blocks of a commit into the tree. The one before was gathered.
+    pub(super) fn feed(&mut self, commit: Commit, blocks: Blocks) -> Result<(), Error> {
         let thread = match &self.thread {
             Some(thread) => thread,
             None => self.thread.insert(Thread::start()?),
         };
-        let blocks = Arc::new(blocks);
         self.latest.set(Some(Arc::clone(&blocks)));
         let tree = self.tree.take().expect("the one before was gathered");
         if let Err(mpsc::SendError((tree, _))) = thread.jobs.send((tree, blocks)) {
@@ -185,7 +178,7 @@ impl Feeder {
             return Err(thread_is_gone());
         }
         self.under_way = commit;
-        Ok(false)
+        Ok(())
     }
 }
 

@@ -147,11 +147,11 @@ fn the_last_block_is_the_last_one_though_the_redo_log_has_only_older_ones() {
     assert_eq!(killed.in_file.load(Ordering::Acquire), large.len() as u64 + 1);
 }
 
-/// What is left of the files when the power is cut amid each of the store's syncs, one after the other. The commits of more than
-/// `COMMIT_LEN_MAX` go to sled's file alone, which grows for them.
+/// What is left of the files when the power is cut amid each of the store's syncs, one after the other. Commits of a few
+/// blocks and of 20 go to the redo log, larger ones to sled's file alone, which grows for them.
 #[test]
 fn a_power_cut_amid_any_sync_takes_nothing_acknowledged() {
-    let commits: [u64; 7] = [1, 3, 40, 2, 60, 35, 1];
+    let commits: [u64; 9] = [1, 3, 40, 20, 2, 60, 35, 20, 1];
     for syncs_before in 0.. {
         let (dir, copy) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
         let mut store = SledStore::open(dir.path(), Guards::ON).expect("opens");
@@ -257,4 +257,31 @@ fn a_failure_of_the_feeder_that_only_the_end_meets_takes_nothing_acknowledged() 
             assert_holds(&journal, 2);
         });
     }
+}
+
+/// Sled is given a large commit while its entry is being written, which may fail.
+#[test]
+fn a_large_commit_that_sled_has_and_the_redo_log_has_not_is_there_as_a_whole_or_not_at_all() {
+    in_time(|| {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = SledStore::open(dir.path(), Guards::ON).expect("opens");
+        // The first commit syncs the space and its entry, the second one its entry, and then no write succeeds.
+        store.writing().redo.file.connect(&Power::cut_after(2));
+        let journal = LocalJournal::on(store).expect("opens");
+        let append = |number| append_to("dispatch/a", number - 1, vec![event(number, 100_000)]);
+        for number in [1, 2] {
+            assert!(matches!(journal.append(append(number)), Outcome::Committed(_)));
+        }
+        let outcome = journal.append(append(3));
+        assert!(matches!(outcome, Outcome::Unknown { .. }), "{outcome:?}");
+        assert_holds(&journal, 2);
+        drop(journal);
+        let journal = LocalJournal::on(SledStore::open(dir.path(), Guards::ON).expect("opens")).expect("sound");
+        let there = journal.head().position.get();
+        assert!((2..=3).contains(&there), "{there}");
+        assert_holds(&journal, there);
+        let outcome = journal.append(append(3));
+        assert!(matches!(outcome, Outcome::Committed(_) | Outcome::AlreadyCommitted(_)), "{outcome:?}");
+        assert_holds(&journal, 3);
+    });
 }
