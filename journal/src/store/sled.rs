@@ -2,7 +2,7 @@
 //!
 //! - sled's own `flush` hands data to the kernel but not to the device: it is followed by `fdatasync` of a descriptor of
 //!   ours on sled's file. Its background flusher is off.
-//! - A small commit is durable in the redo log (`redo.rs`) before sled has it; sled is made durable once for many of them,
+//! - A small commit is made durable in the redo log (`redo.rs`); sled is made durable once for many of them,
 //!   and whenever a large commit comes. Between two such checkpoints it gets less than a segment: then what it recovers
 //!   after a power cut has no holes.
 //! - A leaf above a quarter of a segment would go to a blob file that is never synced: segments are large and blocks small.
@@ -444,6 +444,7 @@ impl Store for SledStore {
                 writing.redo.halves.gave(writing.redo.halves.latest());
                 return Ok(());
             }
+            // While the entry is synced there is a processor for sled's tree. Later others need it.
             writing.tree()?;
             self.make_room(len, writing)?;
             let commit = writing.redo.halves.latest() + 1;

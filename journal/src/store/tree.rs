@@ -1,7 +1,10 @@
-//! How blocks come into sled's tree: by the thread that commits them, or by one of its own while the next commit is written.
+//! How blocks come into sled's tree: by the thread that commits them, or by one of its own while they are written.
 //!
 //! Which thread does it is a matter of size. To put 260 KB there takes longer than to write them into the redo log, and a
 //! commit is durable with that. A few blocks are there sooner than another thread would be awake.
+//!
+//! So sled may have blocks of a large commit that the redo log has not, when the power is cut or a write fails. They were
+//! not acknowledged; a start finds them whole or removes them, as with commits that never go to the redo log.
 
 use std::sync::{Arc, PoisonError, RwLock, mpsc};
 use std::thread::JoinHandle;
@@ -118,7 +121,7 @@ pub(super) struct Feeder {
     thread: Option<Thread>,
 }
 
-/// What is on its way into the tree, for readers: it is durable already.
+/// What is on its way into the tree, for readers, who ask for it once it is durable.
 #[derive(Clone, Default)]
 pub(super) struct Latest(Arc<RwLock<Option<Blocks>>>);
 
