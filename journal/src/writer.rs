@@ -122,7 +122,8 @@ struct Stager<'a> {
     is_committing: &'a AtomicBool,
     /// What is being filled.
     group: Group,
-    /// Appends that are encoded. A thousand events take long to drop, so nobody waits for that.
+    /// Appends that were encoded while the committer was free, dropped when it has the group: a thousand events take long to
+    /// drop, so nobody waits for that.
     encoded: Vec<Append>,
     /// What the group with the committer adds to the streams it touches; readers do not see it yet.
     with_committer: Option<HashMap<StreamId, Staged>>,
@@ -201,7 +202,10 @@ impl<'a> Stager<'a> {
                     self.group.bytes += bytes;
                     let outcome = self.stage(&append).unwrap_or_else(Outcome::Rejected);
                     self.group.answers.push(Answer::Outcome(done, outcome));
-                    self.encoded.push(append);
+                    // What gathers while the committer is busy may be much, and is held once. It has its time to be dropped.
+                    if is_free {
+                        self.encoded.push(append);
+                    }
                 }
             }
         }
