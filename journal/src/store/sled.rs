@@ -447,7 +447,7 @@ impl Store for SledStore {
             // While the entry is synced there is a processor for sled's tree. Later others need it.
             writing.tree()?;
             self.make_room(len, writing)?;
-            let commit = writing.redo.halves.latest() + 1;
+            let commit = writing.redo.halves.next();
             writing.feeder().feed(commit, Arc::clone(&blocks))?;
             self.enter(&blocks, writing)
         })

@@ -6,7 +6,7 @@ use super::*;
 use crate::store::extents::tests::{RANDOM, history};
 use crate::store::power::Power;
 use crate::store::tree::Break;
-use crate::testing::{append_to, event};
+use crate::testing::{Random, append_to, event};
 use crate::{Journal, LocalJournal, Outcome};
 
 #[test]
@@ -284,4 +284,80 @@ fn a_large_commit_that_sled_has_and_the_redo_log_has_not_is_there_as_a_whole_or_
         assert!(matches!(outcome, Outcome::Committed(_) | Outcome::AlreadyCommitted(_)), "{outcome:?}");
         assert_holds(&journal, 3);
     });
+}
+
+/// A power cut while sled writes its file: of the pages that were not durable some are there and others are not. The last
+/// commit is large, sled has some of its blocks or all, and the redo log has no entry of it.
+#[test]
+fn whatever_a_power_cut_leaves_of_a_large_commit_that_sled_alone_has_a_start_heals() {
+    const SEEDS: u64 = 16;
+    let (mut whole, mut removed) = (0, 0);
+    for seed in 0..SEEDS {
+        let mut random = Random::new(seed);
+        let last = vec![RANDOM + 15_000; 6 + random.below(26)];
+        let before = (0..2 + random.below(24)).map(|_| {
+            let events = if random.chance(3) { 8 + random.below(24) } else { 1 + random.below(4) };
+            vec![RANDOM + 15_000; events]
+        });
+        let mut groups: Vec<Vec<usize>> = before.collect();
+        groups.push(last);
+        // One event a block.
+        let blocks = history(&groups.iter().map(Vec::as_slice).collect::<Vec<_>>(), seed);
+        let unknown = groups.pop().expect("the last one").len();
+        let acknowledged = blocks.len() - unknown;
+        let copy = tempfile::tempdir().expect("a directory");
+        leave_torn(copy.path(), &blocks, &groups, &mut random);
+        let open = || LocalJournal::on(SledStore::open(copy.path(), Guards::ON).expect("opens"));
+        let journal = open().unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        let there = journal.head().position.get() as usize;
+        assert!(there == acknowledged || there == blocks.len(), "seed {seed}: {there} of {acknowledged} and {unknown}");
+        *(if there == acknowledged { &mut removed } else { &mut whole }) += 1;
+        assert!(journal.verify(None, &mut |_| {}).expect("readable").is_ok(), "seed {seed}");
+        // Others take the place of what was removed, and stay.
+        let outcome = journal.append(append_to("dispatch/b", 0, vec![event(seed, 100_000)]));
+        assert!(matches!(outcome, Outcome::Committed(_)), "seed {seed}: {outcome:?}");
+        drop(journal);
+        let journal = open().unwrap_or_else(|error| panic!("seed {seed}, once more: {error}"));
+        assert_eq!(journal.head().position.get() as usize, there + 1, "seed {seed}");
+        assert!(journal.verify(None, &mut |_| {}).expect("readable").is_ok(), "seed {seed}");
+    }
+    assert!(whole > 0 && removed > 0, "both happen: {whole}, {removed}");
+}
+
+/// Commits the groups, gives sled some of the blocks behind them, and copies to `copy` what a power cut leaves of the files.
+fn leave_torn(copy: &Path, blocks: &[Keyed], groups: &[Vec<usize>], random: &mut Random) {
+    const PAGE_LEN: usize = 4 << 10;
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut store = SledStore::open(dir.path(), Guards::ON).expect("opens");
+    let power = Power::cut_after(usize::MAX);
+    store.log.connect(&power);
+    let mut rest = blocks;
+    for group in groups {
+        let (commit, behind) = rest.split_at(group.len());
+        store.commit(commit.to_vec()).expect("written");
+        rest = behind;
+    }
+    let given = if random.chance(2) { rest.len() } else { 1 + random.below(rest.len()) };
+    let len = rest.iter().map(|(_, bytes)| bytes.len()).sum();
+    let given = store.write(|writing| {
+        store.make_room(len, writing)?;
+        let tree = writing.tree()?;
+        rest[..given].iter().try_for_each(|(key, bytes)| tree.insert(*key, bytes))
+    });
+    given.expect("given");
+    let durable = power.durable().remove(0);
+    store.db().flush().expect("written");
+    let written = fs::read(dir.path().join("db")).expect("readable");
+    let mut torn = durable;
+    torn.resize(written.len(), 0);
+    let lost_one_in = [1, 2, 10, usize::MAX][random.below(4)];
+    for (page, page_written) in torn.chunks_mut(PAGE_LEN).zip(written.chunks(PAGE_LEN)) {
+        if !random.chance(lost_one_in) {
+            page.copy_from_slice(page_written);
+        }
+    }
+    fs::write(copy.join("db"), torn).expect("written");
+    for file in ["conf", REDO_FILE] {
+        fs::copy(dir.path().join(file), copy.join(file)).expect("copied");
+    }
 }
