@@ -173,5 +173,5 @@ fn what_waits_for_a_commit_is_held_once() {
     journal.close();
     assert_eq!(journal.head().position.get(), EVENTS + 1);
     let most = HELD_MOST.load(Ordering::Relaxed) - before;
-    assert!(most < BOUND, "{} MiB for {} MiB", most >> 20, EVENTS as usize * PAYLOAD_LEN >> 20);
+    assert!(most < BOUND, "{} MiB for {} MiB", most >> 20, (EVENTS as usize * PAYLOAD_LEN) >> 20);
 }
