@@ -10,13 +10,14 @@ mod group;
 mod record;
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 
 use crate::chain::Hash;
 use crate::error::Damage;
 use crate::position::Position;
 use crate::record::Append;
 
-pub(crate) use group::{GroupEncoder, InBlock};
+pub(crate) use group::{ClosedBlock, GroupEncoder, InBlock};
 use record::Reader;
 pub(crate) use record::{Frames, frame_len};
 
@@ -235,20 +236,30 @@ fn decompressed(bytes: &[u8]) -> Option<Vec<u8>> {
     (written == len).then_some(body)
 }
 
-/// The block with its body compressed, if that makes it smaller by an eighth at least. `block` has room for its header.
-fn compressed(block: &[u8]) -> Option<Vec<u8>> {
-    let body = block.get(HEADER_LEN..).filter(|body| body.len() >= LZ4_BODY_LEN_MIN)?;
-    let start = HEADER_LEN + LZ4_PREFIX_LEN;
-    let mut smaller = vec![0; start + lz4_flex::block::get_maximum_output_size(body.len())];
-    let written = lz4_flex::block::compress_into(body, &mut smaller[start..]).ok()?;
-    smaller.truncate(start + written);
-    if smaller.len() > HEADER_LEN + body.len() / 8 * 7 {
-        return None;
+thread_local! {
+    /// Reused from block to block.
+    static SMALLER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Compresses the body of a block if that makes it smaller by an eighth at least. `block` has room for its header.
+fn compress(block: &mut Vec<u8>) -> bool {
+    let len = block.len() - HEADER_LEN;
+    if len < LZ4_BODY_LEN_MIN {
+        return false;
     }
-    let checksum = crc32fast::hash(&smaller[start..]);
-    smaller[HEADER_LEN..HEADER_LEN + 4].copy_from_slice(&(body.len() as u32).to_le_bytes());
-    smaller[HEADER_LEN + 4..start].copy_from_slice(&checksum.to_le_bytes());
-    Some(smaller)
+    SMALLER.with_borrow_mut(|smaller| {
+        smaller.resize(lz4_flex::block::get_maximum_output_size(BODY_LEN_MAX), 0);
+        let Ok(written) = lz4_flex::block::compress_into(&block[HEADER_LEN..], smaller) else { return false };
+        if LZ4_PREFIX_LEN + written > len / 8 * 7 {
+            return false;
+        }
+        let smaller = &smaller[..written];
+        block.truncate(HEADER_LEN);
+        block.extend_from_slice(&(len as u32).to_le_bytes());
+        block.extend_from_slice(&crc32fast::hash(smaller).to_le_bytes());
+        block.extend_from_slice(smaller);
+        true
+    })
 }
 
 /// Makes the checksums of a block's header and of its compressed body, or its first record, fit whatever the bytes are.

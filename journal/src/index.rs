@@ -52,10 +52,13 @@ impl BlockAt {
     pub(crate) const FIRST: BlockAt = BlockAt { key: BlockKey::FIRST, position: Position::FIRST };
 }
 
-/// Of an event, what the index looks at.
+/// Of one event, or of several of one stream that follow one another in a block, what the index looks at.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Noted {
+    /// Of the first one.
     pub(crate) position: Position,
+    pub(crate) first: Sequence,
+    /// Of the last one.
     pub(crate) sequence: Sequence,
     pub(crate) id: Uuid,
     pub(crate) epoch: u32,
@@ -92,9 +95,9 @@ impl Index {
         BlockKey::FIRST.plus(self.blocks())
     }
 
-    /// Notes one event that lies in `block`.
+    /// Notes one event that lies in `block`, or several.
     pub(crate) fn note(&mut self, block: InBlock, stream: &str, event: Noted) -> Result<(), Damage> {
-        let Noted { position, sequence, id, epoch } = event;
+        let Noted { position, first, sequence, id, epoch } = event;
         let entry = match self.streams.get_mut(stream) {
             Some(entry) => entry,
             None => {
@@ -103,8 +106,8 @@ impl Index {
                 self.streams.entry(id).or_default()
             }
         };
-        if sequence != entry.head.plus(1) {
-            let problem = format!("stream {stream} goes from sequence {} to {sequence}", entry.head);
+        if first != entry.head.plus(1) {
+            let problem = format!("stream {stream} goes from sequence {} to {first}", entry.head);
             return Err(Damage { position, problem });
         }
         entry.head = sequence;
@@ -116,7 +119,7 @@ impl Index {
         let number = u32::try_from(self.blocks.len() - usize::from(block.parts))
             .expect("memory ends before four billion blocks");
         if entry.blocks.last().is_none_or(|last| last.number != number) {
-            entry.blocks.push(OfStream { number, first: low(sequence) });
+            entry.blocks.push(OfStream { number, first: low(first) });
         }
         Ok(())
     }

@@ -293,7 +293,7 @@ fn index_of(store: &dyn Store) -> Result<(Index, Walk), Error> {
     walk.run(store, &mut |header, _, record| {
         let Record { position, sequence, id, epoch, .. } = *record;
         let block = InBlock { first: header.position, parts: header.parts };
-        index.note(block, record.stream, Noted { position, sequence, id, epoch })?;
+        index.note(block, record.stream, Noted { position, first: sequence, sequence, id, epoch })?;
         Ok(ControlFlow::Continue(()))
     })?;
     Ok((index, walk))

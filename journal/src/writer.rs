@@ -4,12 +4,13 @@
 //! *stager* takes requests, decides on them and encodes. The *committer* commits a group, shows it to readers, answers.
 //! At most one group is with the committer; what comes meanwhile gathers in the next one, so that groups grow with the
 //! load. A small group is committed by the stager itself: waking another thread would take longer than what it saves.
+//! Of a large one that is being encoded while nothing is committed, the committer compresses the blocks as they come.
 
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, mpsc};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -17,7 +18,7 @@ use uuid::Uuid;
 
 use crate::directory::Head;
 use crate::error::Error;
-use crate::format::{GroupEncoder, InBlock};
+use crate::format::{ClosedBlock, GroupEncoder, InBlock};
 use crate::index::Noted;
 use crate::journal::{OnDurable, OnOutcome};
 
@@ -31,6 +32,9 @@ use crate::stream_id::StreamId;
 const GROUP_BYTES_MAX: usize = 4 << 20;
 /// From this size on a group goes to the committer. Below, encoding takes less time than waking a thread.
 const HANDED_OVER_BYTES_MIN: usize = 64 << 10;
+/// So many closed blocks are packed together: a piece that takes longer than waking a thread.
+const BLOCKS_PACKED_TOGETHER: usize = 2;
+const COMMITTER_LIVES: &str = "the committer works until the stager has dropped its end of the channel";
 
 /// What the stager is asked.
 pub(crate) enum Request {
@@ -65,32 +69,62 @@ pub(crate) fn run(
 ) {
     WRITER_OF.set(std::ptr::from_ref(shared).addr());
     let stored = store.as_ref();
+    let is_committing = &AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let (committer, groups) = mpsc::channel::<Group>();
+        let (committer, work) = mpsc::channel::<Work>();
         let commit_groups = move || {
             WRITER_OF.set(std::ptr::from_ref(shared).addr());
-            for group in groups {
-                group.commit(shared, stored);
-                // The stager reads its queue to the end; it cannot be gone while this one runs.
-                let _ = settled.send(Request::Settled);
+            let mut packed = Vec::new();
+            for piece in work {
+                match piece {
+                    Work::Pack(mut blocks) => {
+                        blocks.iter_mut().for_each(ClosedBlock::pack);
+                        packed.append(&mut blocks);
+                    }
+                    Work::Commit(group) => {
+                        let settled_group = group.commit(std::mem::take(&mut packed), shared, stored);
+                        // Whoever is answered may submit the next events at once.
+                        is_committing.store(false, Ordering::Relaxed);
+                        settled_group.answer();
+                        // The stager reads its queue to the end; it cannot be gone while this one runs.
+                        let _ = settled.send(Request::Settled);
+                    }
+                }
             }
         };
         let spawned = std::thread::Builder::new().name("ionveil-commit".into()).spawn_scoped(scope, commit_groups);
-        if let Err(error) = spawned {
-            tracing::warn!(%error, "the committer's thread could not be started; groups are committed one by one");
-        }
-        Stager::new(shared, stored, committer).run(queue);
+        let committer = match spawned {
+            Ok(_) => Some(committer),
+            Err(error) => {
+                tracing::warn!(%error, "the committer's thread could not be started; groups are committed one by one");
+                None
+            }
+        };
+        Stager::new(shared, stored, committer, is_committing).run(queue);
     });
     drop(store);
     shared.release();
 }
 
+/// What the committer does.
+enum Work {
+    /// Compress the next blocks of the group that is being filled.
+    Pack(Vec<ClosedBlock>),
+    /// Commit that group, which has the rest of its blocks.
+    Commit(Box<Group>),
+}
+
 struct Stager<'a> {
     shared: &'a Shared,
     store: &'a dyn Store,
-    committer: mpsc::Sender<Group>,
+    committer: Option<mpsc::Sender<Work>>,
+    /// Whether the committer has no time to pack blocks. No more than a hint: what it is given waits in order.
+    is_committing: &'a AtomicBool,
     /// What is being filled.
     group: Group,
+    /// Appends that were encoded while the committer was free, dropped when it has the group: a thousand events take long to
+    /// drop, so nobody waits for that.
+    encoded: Vec<Append>,
     /// What the group with the committer adds to the streams it touches; readers do not see it yet.
     with_committer: Option<HashMap<StreamId, Staged>>,
 }
@@ -98,6 +132,8 @@ struct Stager<'a> {
 /// What one commit makes durable, and who is told when it is.
 struct Group {
     encoder: GroupEncoder,
+    /// The blocks before those that the encoder has, and behind those that the committer has.
+    closed: Vec<ClosedBlock>,
     recorded_at_micros: i64,
     bytes: usize,
     answers: Vec<Answer>,
@@ -123,9 +159,14 @@ enum Answer {
 }
 
 impl<'a> Stager<'a> {
-    fn new(shared: &'a Shared, store: &'a dyn Store, committer: mpsc::Sender<Group>) -> Self {
+    fn new(
+        shared: &'a Shared,
+        store: &'a dyn Store,
+        committer: Option<mpsc::Sender<Work>>,
+        is_committing: &'a AtomicBool,
+    ) -> Self {
         let group = Group::after(shared.durable().head);
-        Stager { shared, store, committer, group, with_committer: None }
+        Stager { shared, store, committer, is_committing, group, encoded: Vec::new(), with_committer: None }
     }
 
     fn run(mut self, queue: &mpsc::Receiver<Request>) {
@@ -161,6 +202,10 @@ impl<'a> Stager<'a> {
                     self.group.bytes += bytes;
                     let outcome = self.stage(&append).unwrap_or_else(Outcome::Rejected);
                     self.group.answers.push(Answer::Outcome(done, outcome));
+                    // What gathers while the committer is busy may be much, and is held once. It has its time to be dropped.
+                    if is_free {
+                        self.encoded.push(append);
+                    }
                 }
             }
         }
@@ -177,17 +222,15 @@ impl<'a> Stager<'a> {
         }
         let next = Group::after(self.group.end());
         let mut group = std::mem::replace(&mut self.group, next);
-        if group.bytes >= HANDED_OVER_BYTES_MIN {
-            let staged = std::mem::take(&mut group.staged);
-            match self.committer.send(group) {
-                Ok(()) => {
-                    self.with_committer = Some(staged);
-                    return;
-                }
-                Err(unsent) => group = unsent.0,
+        match &self.committer {
+            Some(committer) if group.bytes >= HANDED_OVER_BYTES_MIN => {
+                self.with_committer = Some(std::mem::take(&mut group.staged));
+                self.is_committing.store(true, Ordering::Relaxed);
+                committer.send(Work::Commit(Box::new(group))).expect(COMMITTER_LIVES);
             }
+            _ => group.commit(Vec::new(), self.shared, self.store).answer(),
         }
-        group.commit(self.shared, self.store);
+        self.encoded.clear();
     }
 
     /// Decides on one append and, if it is good, encodes its events.
@@ -206,18 +249,37 @@ impl<'a> Stager<'a> {
         if append.epoch < tail.epoch {
             return Ok(Outcome::Fenced { epoch: tail.epoch });
         }
-        let Group { encoder, recorded_at_micros, staged, placed, .. } = &mut self.group;
+        let packer = self.committer.as_ref().filter(|_| !self.is_committing.load(Ordering::Relaxed));
+        let Group { encoder, closed, bytes, recorded_at_micros, staged, placed, .. } = &mut self.group;
         let staged = staged.entry(append.stream.clone()).or_insert(tail);
         staged.epoch = append.epoch;
+        let mut run: Option<(InBlock, Noted)> = None;
         for event in &append.events {
             staged.head = staged.head.plus(1);
             staged.head_id = event.id;
             let position = encoder.next_position();
             staged.added.push((event.id, position));
             let block = encoder.push(append, event, staged.head, *recorded_at_micros);
-            let noted = Noted { position, sequence: staged.head, id: event.id, epoch: append.epoch };
-            placed.push((block, append.stream.clone(), noted));
+            match &mut run {
+                Some((same, noted)) if *same == block => (noted.sequence, noted.id) = (staged.head, event.id),
+                _ => {
+                    let sequence = staged.head;
+                    let noted = Noted { position, first: sequence, sequence, id: event.id, epoch: append.epoch };
+                    placed.extend(
+                        run.replace((block, noted)).map(|(block, noted)| (block, append.stream.clone(), noted)),
+                    );
+                }
+            }
+            if *bytes >= HANDED_OVER_BYTES_MIN && encoder.closed().len() >= BLOCKS_PACKED_TOGETHER {
+                let begin = closed.len();
+                closed.append(encoder.closed());
+                match packer {
+                    Some(packer) => packer.send(Work::Pack(std::mem::take(closed))).expect(COMMITTER_LIVES),
+                    None => closed[begin..].iter_mut().for_each(ClosedBlock::pack),
+                }
+            }
         }
+        placed.extend(run.map(|(block, noted)| (block, append.stream.clone(), noted)));
         let position = Position::new(encoder.next_position().get() - 1);
         Ok(Outcome::Committed(Written { sequence: staged.head, position }))
     }
@@ -267,6 +329,7 @@ impl Group {
     fn after(end: Head) -> Self {
         Group {
             encoder: GroupEncoder::new(end.position.plus(1), end.hash),
+            closed: Vec::new(),
             recorded_at_micros: 0,
             bytes: 0,
             answers: Vec::new(),
@@ -280,51 +343,69 @@ impl Group {
         Head { position: Position::new(self.encoder.next_position().get() - 1), hash: self.encoder.hash() }
     }
 
-    /// Makes the group durable, shows it to readers, and tells everybody.
-    fn commit(self, shared: &Shared, store: &dyn Store) {
+    /// Makes the group durable and shows it to readers. `packed` are its first blocks.
+    fn commit(self, mut packed: Vec<ClosedBlock>, shared: &Shared, store: &dyn Store) -> Settled {
         let head = self.end();
-        let Group { encoder, bytes, answers, placed, .. } = self;
+        let Group { encoder, mut closed, bytes, answers, placed, .. } = self;
         shared.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
         if let Some(cause) = locked(&shared.poisoned).clone() {
-            return refuse(answers, &cause);
+            return Settled { answers, end: Err(cause) };
         }
-        if !placed.is_empty() {
-            let blocks = encoder.finish(shared.durable().index.next_key());
-            let committed = catch_unwind(AssertUnwindSafe(|| store.commit(blocks)))
-                .unwrap_or_else(|_| Err(Error::io("committing", std::io::Error::other("the store panicked"))));
-            if let Err(error) = committed {
-                return fail(shared, answers, &error);
-            }
-            let mut durable = shared.durable.write().unwrap_or_else(PoisonError::into_inner);
-            for (block, stream, noted) in placed {
-                let noted = durable.index.note(block, stream.as_str(), noted);
-                noted.expect("staging gave the stream's next sequence");
-            }
-            durable.head = head;
-            drop(durable);
-            if let Some(checkpoint) = &shared.checkpoint
-                && let Err(error) = checkpoint.write(head)
-            {
-                // The events are durable; only the witness of their end is late.
-                tracing::warn!(%error, "the head checkpoint could not be written");
-            }
-            // Before the answers: who has been told of an event finds it when following the journal.
-            if let Some(watched) = locked(&shared.head).as_ref() {
-                watched.send_replace(head);
-            }
+        if placed.is_empty() {
+            return Settled { answers, end: Ok(head) };
         }
-        for answer in answers {
-            answer.give(|outcome| outcome, Ok(head));
+        packed.append(&mut closed);
+        let blocks = encoder.finish(packed, shared.durable().index.next_key());
+        let committed = catch_unwind(AssertUnwindSafe(|| store.commit(blocks)))
+            .unwrap_or_else(|_| Err(Error::io("committing", std::io::Error::other("the store panicked"))));
+        if let Err(error) = committed {
+            return Settled { answers, end: Err(fence(shared, &error)) };
         }
+        let mut durable = shared.durable.write().unwrap_or_else(PoisonError::into_inner);
+        for (block, stream, noted) in placed {
+            let noted = durable.index.note(block, stream.as_str(), noted);
+            noted.expect("staging gave the stream's next sequence");
+        }
+        durable.head = head;
+        drop(durable);
+        if let Some(checkpoint) = &shared.checkpoint
+            && let Err(error) = checkpoint.write(head)
+        {
+            // The events are durable; only the witness of their end is late.
+            tracing::warn!(%error, "the head checkpoint could not be written");
+        }
+        // Before the answers: who has been told of an event finds it when following the journal.
+        if let Some(watched) = locked(&shared.head).as_ref() {
+            watched.send_replace(head);
+        }
+        Settled { answers, end: Ok(head) }
     }
 }
 
 /// A failed commit: nobody knows what is on disk, so nothing is acknowledged any more until the journal is reopened (I-5).
-fn fail(shared: &Shared, answers: Vec<Answer>, error: &Error) {
+fn fence(shared: &Shared, error: &Error) -> String {
     let cause = with_sources(error);
     tracing::error!(cause, "the journal could not write; it is fenced until it is opened again");
     locked(&shared.poisoned).get_or_insert_with(|| cause.clone());
-    refuse(answers, &cause);
+    cause
+}
+
+/// A group of which it is known how it ended, and nobody was told yet.
+struct Settled {
+    answers: Vec<Answer>,
+    /// The end of the journal, or why the group may not be there.
+    end: Result<Head, String>,
+}
+
+impl Settled {
+    /// Tells everybody.
+    fn answer(self) {
+        let Settled { answers, end } = self;
+        match end {
+            Ok(head) => answers.into_iter().for_each(|answer| answer.give(|outcome| outcome, Ok(head))),
+            Err(cause) => refuse(answers, &cause),
+        }
+    }
 }
 
 fn refuse(answers: Vec<Answer>, cause: &str) {

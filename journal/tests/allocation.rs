@@ -4,8 +4,8 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, mpsc};
 
 use ionveil_journal::codec::{BINCODE_2, decode, encode};
 use ionveil_journal::{Append, Journal, LocalJournal, NewEvent, Origin, Outcome, Position, Sequence, StreamId};
@@ -137,4 +137,41 @@ fn a_journal_larger_than_its_cache_is_opened_read_and_verified_in_bounded_memory
     read_it_all(&LocalJournal::open(dir.path()).expect("opens"));
     let most = HELD_MOST.load(Ordering::Relaxed) - held;
     assert!(most < BOUND, "{} MiB for a journal of {} MiB", most >> 20, (EVENTS * PAYLOAD_LEN as u64) >> 20);
+}
+
+#[test]
+fn what_waits_for_a_commit_is_held_once() {
+    const EVENTS: u64 = 40;
+    const PAYLOAD_LEN: usize = 1 << 20;
+    const BOUND: usize = EVENTS as usize * PAYLOAD_LEN * 5 / 4;
+    let _one = ONE.lock();
+    let journal = LocalJournal::in_memory();
+    let append = |number: u64, len| Append {
+        stream: "dispatch/a".parse().expect("a stream"),
+        expected: Sequence::new(number),
+        expected_id: None,
+        epoch: 1,
+        events: vec![NewEvent {
+            id: uuid::Uuid::from_u128(number as u128 + 1),
+            event_type: "made".into(),
+            version: 1,
+            codec: BINCODE_2,
+            payload: noise(number, len),
+        }],
+        origin: Origin::default(),
+    };
+    // Large enough for the committer's thread, which has nothing else done until this callback returns.
+    let (release, held) = mpsc::channel();
+    let held = Box::new(move |_| held.recv().expect("released"));
+    journal.submit(append(0, 100_000), held).expect("taken");
+    let before = HELD.load(Ordering::Relaxed);
+    HELD_MOST.store(before, Ordering::Relaxed);
+    for number in 1..=EVENTS {
+        journal.submit(append(number, PAYLOAD_LEN), Box::new(|_| ())).expect("taken");
+    }
+    release.send(()).expect("awaited");
+    journal.close();
+    assert_eq!(journal.head().position.get(), EVENTS + 1);
+    let most = HELD_MOST.load(Ordering::Relaxed) - before;
+    assert!(most < BOUND, "{} MiB for {} MiB", most >> 20, (EVENTS as usize * PAYLOAD_LEN) >> 20);
 }

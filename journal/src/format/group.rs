@@ -1,7 +1,7 @@
 //! The events of a group packed into blocks.
 
 use super::record::{Place, frame_len, write_frame};
-use super::{BLOCK_LEN_MAX, BODY_LEN_MAX, BlockKey, HEADER_LEN, Header, LZ4, PLAIN, compressed};
+use super::{BLOCK_LEN_MAX, BODY_LEN_MAX, BlockKey, HEADER_LEN, Header, LZ4, PLAIN, compress};
 use crate::chain::Hash;
 use crate::position::{Position, Sequence};
 use crate::record::{Append, NewEvent};
@@ -22,9 +22,28 @@ pub(crate) struct InBlock {
     pub(crate) parts: u16,
 }
 
+/// A block that gets no more events. How many there are in its group is not known yet, so it has no header.
+pub(crate) struct ClosedBlock {
+    header: Header,
+    /// With room for the header in front.
+    bytes: Vec<u8>,
+    /// Whether it was tried to compress the body.
+    is_packed: bool,
+}
+
+impl ClosedBlock {
+    /// Compresses the body if that makes it smaller, and if it was not tried before.
+    pub(crate) fn pack(&mut self) {
+        if !std::mem::replace(&mut self.is_packed, true) && compress(&mut self.bytes) {
+            self.header.compression = LZ4;
+            self.header.body_len = (self.bytes.len() - HEADER_LEN) as u32;
+        }
+    }
+}
+
 /// Packs the events of one group into blocks and carries the chain along.
 pub(crate) struct GroupEncoder {
-    blocks: Vec<(Header, Vec<u8>)>,
+    blocks: Vec<ClosedBlock>,
     /// The block being filled, with room for its header in front.
     open: Vec<u8>,
     open_first: Position,
@@ -72,17 +91,25 @@ impl GroupEncoder {
         block
     }
 
-    /// The finished blocks, in order, the first with the key `first`.
-    pub(crate) fn finish(mut self, first: BlockKey) -> Vec<(BlockKey, Vec<u8>)> {
+    /// The blocks that are closed. Whoever takes some gives them back when the group is finished.
+    pub(crate) fn closed(&mut self) -> &mut Vec<ClosedBlock> {
+        &mut self.blocks
+    }
+
+    /// The finished blocks, in order, the first with the key `first`. `taken` are all that were taken before.
+    pub(crate) fn finish(mut self, mut taken: Vec<ClosedBlock>, first: BlockKey) -> Vec<(BlockKey, Vec<u8>)> {
         self.close_block();
-        let blocks_in_group = self.blocks.len() as u32;
-        let finish = |(index, (mut header, mut bytes)): (usize, (Header, Vec<u8>))| {
+        taken.append(&mut self.blocks);
+        let blocks_in_group = taken.len() as u32;
+        let finish = |(index, mut block): (usize, ClosedBlock)| {
+            block.pack();
+            let ClosedBlock { mut header, mut bytes, .. } = block;
             header.block_in_group = index as u32;
             header.blocks_in_group = blocks_in_group;
             header.write(&mut bytes[..HEADER_LEN]);
             (first.plus(index as u64), bytes)
         };
-        self.blocks.into_iter().enumerate().map(finish).collect()
+        taken.into_iter().enumerate().map(finish).collect()
     }
 
     fn close_block(&mut self) {
@@ -113,9 +140,8 @@ impl GroupEncoder {
     }
 
     fn push_block(&mut self, part: u16, parts: u16, bytes: Vec<u8>) {
-        let (compression, bytes) = compressed(&bytes).map_or((PLAIN, bytes), |smaller| (LZ4, smaller));
         let header = Header {
-            compression,
+            compression: PLAIN,
             position: self.open_first,
             part,
             parts,
@@ -126,6 +152,6 @@ impl GroupEncoder {
             hash_before: self.open_hash_before,
             hash_after: self.hash,
         };
-        self.blocks.push((header, bytes));
+        self.blocks.push(ClosedBlock { header, bytes, is_packed: false });
     }
 }

@@ -37,7 +37,7 @@ fn encode(append: &Append, first: u64, before: Hash) -> (Vec<(BlockKey, Vec<u8>)
         encoder.push(append, event, append.expected.plus(number), 1_700_000_000_123_456);
     }
     let hash = encoder.hash();
-    (encoder.finish(BlockKey::new(0x0203)), hash)
+    (encoder.finish(Vec::new(), BlockKey::new(0x0203)), hash)
 }
 
 /// Changing any of these bytes makes every journal in the field unreadable: then a new format version is due.

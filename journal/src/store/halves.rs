@@ -37,7 +37,7 @@ impl Halves {
 
     /// An entry was written into the current half.
     pub(crate) fn entered(&mut self) {
-        self.last[self.current] = self.latest() + 1;
+        self.last[self.current] = self.next();
     }
 
     /// Sled was given every block of every entry up to that of `commit`.
@@ -69,6 +69,11 @@ impl Halves {
     /// Whether nothing in either half is needed any more.
     pub(crate) fn are_free(&self) -> bool {
         self.latest() <= self.durable
+    }
+
+    /// The commit that gets the next entry.
+    pub(crate) fn next(&self) -> Commit {
+        self.latest() + 1
     }
 
     /// The last commit that has an entry.

@@ -6,8 +6,11 @@ mod extents;
 mod guarded;
 mod halves;
 mod memory;
+#[cfg(test)]
+mod power;
 pub(crate) mod redo;
 mod sled;
+mod synced;
 mod tree;
 
 use std::ops::ControlFlow;

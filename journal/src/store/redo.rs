@@ -17,6 +17,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::halves::Halves;
+use super::synced::SyncedFile;
 use crate::format::{BLOCK_LEN_MAX, BlockKey};
 
 const MAGIC: [u8; 4] = *b"IVJR";
@@ -33,7 +34,7 @@ pub(crate) type Keyed = (BlockKey, Vec<u8>);
 
 /// The file, and where its next entry goes.
 pub(crate) struct RedoLog {
-    file: File,
+    pub(super) file: SyncedFile,
     /// How much of it was written once, at least with zeros.
     len: u64,
     /// Which half is written, and when that may change.
@@ -55,13 +56,18 @@ impl RedoLog {
         let blocks = read(&file)?;
         let len = file.metadata()?.len();
         let halves = Halves::found(!blocks.is_empty());
-        Ok((RedoLog { file, len, halves, next: 0, checksum: 0, entry: Vec::new() }, blocks))
+        Ok((RedoLog { file: SyncedFile::new(file), len, halves, next: 0, checksum: 0, entry: Vec::new() }, blocks))
+    }
+
+    /// Whether a commit has room in this half. The largest one has it in an empty half.
+    pub(crate) fn has_room_for(&self, blocks: &[Keyed]) -> bool {
+        let len = HEADER_LEN + blocks.iter().map(|(_, bytes)| 4 + bytes.len()).sum::<usize>();
+        self.next + len as u64 <= HALF_LEN
     }
 
     /// Writes one commit and returns when it is on stable storage; false when there is no room for it in this half.
     pub(crate) fn append(&mut self, blocks: &[Keyed]) -> io::Result<bool> {
-        let len = HEADER_LEN + blocks.iter().map(|(_, bytes)| 4 + bytes.len()).sum::<usize>();
-        if self.next + len as u64 > HALF_LEN {
+        if !self.has_room_for(blocks) {
             return Ok(false);
         }
         let first = blocks.first().map_or(BlockKey::FIRST, |(key, _)| *key);
@@ -207,6 +213,7 @@ pub(crate) fn blocks_in(path: &Path) -> io::Result<Vec<Keyed>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::power::Power;
 
     fn block(number: u64, len: usize) -> Keyed {
         (BlockKey::new(number), (0..len).map(|at| (at as u64 * 31 + number) as u8).collect())
@@ -281,6 +288,47 @@ mod tests {
         }
         assert_eq!(std::fs::metadata(&path).expect("there").len(), 2 * HALF_LEN);
         assert_eq!(reopened(&path).len() as u64, written);
+    }
+
+    /// ext4 once lost an acknowledged group like this: see `docs/durability.md`.
+    #[test]
+    fn a_power_cut_amid_any_sync_takes_nothing_acknowledged() {
+        let commit = |number: u64| -> Vec<Keyed> {
+            (0..12).map(|place| block(12 * number + place, BLOCK_LEN_MAX - place as usize)).collect()
+        };
+        for syncs_before in 0.. {
+            let dir = tempfile::tempdir().expect("a directory");
+            let path = dir.path().join("redo");
+            let (mut log, _) = RedoLog::open(&path).expect("created");
+            let power = Power::cut_after(syncs_before);
+            log.file.connect(&power);
+            // Through both halves and into the first one again.
+            let mut halves = [Vec::new(), Vec::new()];
+            for number in 0..12 {
+                match log.append(&commit(number)) {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        turn(&mut log);
+                        halves[log.halves.current()].clear();
+                        if log.append(&commit(number)).is_err() {
+                            break;
+                        }
+                    }
+                    Err(_) => break,
+                }
+                halves[log.halves.current()].extend(commit(number));
+            }
+            std::fs::write(&path, &power.durable()[0]).expect("written");
+            let found = reopened(&path);
+            for (key, bytes) in halves.concat() {
+                let is_there = found.binary_search_by_key(&key, |(key, _)| *key).is_ok_and(|at| found[at].1 == bytes);
+                assert!(is_there, "{key:?} was acknowledged, and cut off in sync {syncs_before}");
+            }
+            if !power.is_cut() {
+                assert_eq!(syncs_before, 8 + 12, "one for each 256 KiB of space, one for each commit");
+                break;
+            }
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! - sled's own `flush` hands data to the kernel but not to the device: it is followed by `fdatasync` of a descriptor of
 //!   ours on sled's file. Its background flusher is off.
-//! - A small commit is durable in the redo log (`redo.rs`) before sled has it; sled is made durable once for many of them,
+//! - A small commit is made durable in the redo log (`redo.rs`); sled is made durable once for many of them,
 //!   and whenever a large commit comes. Between two such checkpoints it gets less than a segment: then what it recovers
 //!   after a power cut has no holes.
 //! - A leaf above a quarter of a segment would go to a blob file that is never synced: segments are large and blocks small.
@@ -15,7 +15,7 @@ use std::fs::{self, File, OpenOptions};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,8 @@ use super::extents::Extents;
 use super::guarded::{contained, write_failed};
 use super::halves::Covers;
 use super::redo::{COMMIT_LEN_MAX, Keyed, RedoLog};
-use super::tree::{Feeder, Latest, Tree};
+use super::synced::SyncedFile;
+use super::tree::{FED_LEN_MIN, Feeder, Latest, Tree};
 use super::{BlockKey, SideChange, Store};
 use crate::error::{Damage, Error};
 use crate::format::SLED_SEGMENT_LEN;
@@ -50,7 +51,7 @@ pub(crate) struct SledStore {
     /// What is on its way into the database.
     latest: Latest,
     /// Our own descriptor of sled's log file, for `fdatasync`.
-    log: File,
+    log: SyncedFile,
     extents: Extents,
     /// The number of the last block that is in sled's file for certain.
     in_file: AtomicU64,
@@ -136,7 +137,7 @@ impl SledStore {
         let store = SledStore {
             db: Some(db),
             latest: latest_blocks,
-            log,
+            log: SyncedFile::new(log),
             extents: Extents::new(extents),
             in_file,
             dir: dir.to_owned(),
@@ -160,7 +161,7 @@ impl SledStore {
     fn sync_files(&self) -> std::io::Result<()> {
         File::open(self.dir.join("conf"))?.sync_all()?;
         if self.guards.fdatasync {
-            self.log.sync_all()?;
+            self.log.file.sync_all()?;
         }
         sync_dir(&self.dir)
     }
@@ -255,6 +256,13 @@ impl SledStore {
             return Ok(());
         }
         self.log.sync_data().map_err(|error| Error::io("syncing the journal", error))
+    }
+
+    /// Makes a commit durable in the redo log, which has room for it.
+    fn enter(&self, blocks: &[Keyed], writing: &mut Writing) -> Result<(), Error> {
+        let entered = writing.redo.append(blocks).map_err(|error| Error::io("writing the redo log", error))?;
+        assert!(entered, "an empty half has room for the largest commit");
+        Ok(())
     }
 
     /// Goes on in the other half of the redo log, once sled is durable with what is in there, and begins to make it so with
@@ -354,16 +362,23 @@ impl SledStore {
     }
 }
 
+const FEEDER_LIVES: &str = "the feeder is taken out only when the store is dropped";
+
 impl Writing {
     /// The tree, when all commits before have come there.
     fn tree(&mut self) -> Result<&mut Tree, Error> {
-        let (tree, commit) = self.feeder.as_mut().expect("it is taken out only when the store is dropped").gather()?;
+        let feeder = self.feeder.as_mut().expect(FEEDER_LIVES);
+        let (tree, commit) = feeder.gather()?;
         self.redo.halves.gave(commit);
         Ok(tree)
     }
+
+    fn feeder(&mut self) -> &mut Feeder {
+        self.feeder.as_mut().expect(FEEDER_LIVES)
+    }
 }
 
-fn make_durable(db: &sled::Db, log: &File, guards: Guards) -> Result<(), Error> {
+fn make_durable(db: &sled::Db, log: &SyncedFile, guards: Guards) -> Result<(), Error> {
     db.flush().map_err(|error| write_failed(&error))?;
     if guards.fdatasync {
         log.sync_data().map_err(|error| Error::io("syncing the journal", error))?;
@@ -417,21 +432,24 @@ impl Store for SledStore {
                 self.checkpoint(writing)?;
                 return self.confirm();
             }
-            let append = |writing: &mut Writing| {
-                writing.redo.append(&blocks).map_err(|error| Error::io("writing the redo log", error))
-            };
-            if !append(writing)? {
+            if !writing.redo.has_room_for(&blocks) {
                 self.turn_redo_log(writing)?;
-                assert!(append(writing)?, "an empty half has room for the largest commit");
             }
-            let commit = writing.redo.halves.latest();
+            let blocks = Arc::new(blocks);
+            if len < FED_LEN_MIN {
+                self.enter(&blocks, writing)?;
+                self.make_room(len, writing)?;
+                let tree = writing.tree()?;
+                blocks.iter().try_for_each(|(key, bytes)| tree.insert(*key, bytes))?;
+                writing.redo.halves.gave(writing.redo.halves.latest());
+                return Ok(());
+            }
+            // While the entry is synced there is a processor for sled's tree. Later others need it.
             writing.tree()?;
             self.make_room(len, writing)?;
-            let feeder = writing.feeder.as_mut().expect("it is taken out only when the store is dropped");
-            if feeder.feed(commit, blocks)? {
-                writing.redo.halves.gave(commit);
-            }
-            Ok(())
+            let commit = writing.redo.halves.next();
+            writing.feeder().feed(commit, Arc::clone(&blocks))?;
+            self.enter(&blocks, writing)
         })
     }
 

@@ -1,7 +1,10 @@
-//! How blocks come into sled's tree: by the thread that commits them, or by one of its own while the next commit is written.
+//! How blocks come into sled's tree: by the thread that commits them, or by one of its own while they are written.
 //!
 //! Which thread does it is a matter of size. To put 260 KB there takes longer than to write them into the redo log, and a
 //! commit is durable with that. A few blocks are there sooner than another thread would be awake.
+//!
+//! So sled may have blocks of a large commit that the redo log has not, when the power is cut or a write fails. They were
+//! not acknowledged; a start finds them whole or removes them, as with commits that never go to the redo log.
 
 use std::sync::{Arc, PoisonError, RwLock, mpsc};
 use std::thread::JoinHandle;
@@ -13,7 +16,7 @@ use crate::error::Error;
 use crate::format::BlockKey;
 
 /// From this size on a commit is put into the tree by the other thread.
-const FED_LEN_MIN: usize = 64 << 10;
+pub(super) const FED_LEN_MIN: usize = 64 << 10;
 /// How many keys there are at least behind the one that gets its block next, and how many more are made at a time.
 const KEYS_AHEAD_MIN: u64 = 32;
 const KEYS_AHEAD: u64 = 256;
@@ -25,6 +28,17 @@ pub(super) struct Tree {
     last_key: BlockKey,
     /// The key of the last block.
     last_block: BlockKey,
+    /// What happens when that block comes.
+    #[cfg(test)]
+    pub(super) breaks_at: Option<(BlockKey, Break)>,
+}
+
+/// How sled fails.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Break {
+    Error,
+    Panic,
 }
 
 impl Tree {
@@ -37,7 +51,13 @@ impl Tree {
             |item: &sled::Result<(sled::IVec, sled::IVec)>| !matches!(item, Ok((_, bytes)) if bytes.is_empty());
         let last_block = contained(|| db.iter().rev().find(has_block)).ok().flatten().and_then(Result::ok);
         let last_block = last_block.and_then(number).unwrap_or(BlockKey::new(0));
-        Ok(Tree { db, last_key, last_block })
+        Ok(Tree {
+            db,
+            last_key,
+            last_block,
+            #[cfg(test)]
+            breaks_at: None,
+        })
     }
 
     pub(super) fn last_block(&self) -> BlockKey {
@@ -47,6 +67,8 @@ impl Tree {
     /// Gives a key its block.
     pub(super) fn insert(&mut self, key: BlockKey, bytes: &[u8]) -> Result<(), Error> {
         self.make_keys(key.plus(KEYS_AHEAD_MIN))?;
+        #[cfg(test)]
+        self.break_at(key)?;
         self.db.insert(key.to_bytes(), bytes).map_err(|error| write_failed(&error))?;
         self.last_block = self.last_block.max(key);
         Ok(())
@@ -57,6 +79,15 @@ impl Tree {
         self.db.insert(key.to_bytes(), &[]).map_err(|error| write_failed(&error))?;
         self.last_block = self.last_block.min(BlockKey::new(key.get().saturating_sub(1)));
         Ok(())
+    }
+
+    #[cfg(test)]
+    fn break_at(&self, key: BlockKey) -> Result<(), Error> {
+        match self.breaks_at {
+            Some((at, Break::Error)) if at == key => Err(write_failed(&sled::Error::Unsupported("broken".into()))),
+            Some((at, Break::Panic)) if at == key => panic!("broken"),
+            _ => Ok(()),
+        }
     }
 
     /// Makes keys without blocks, up to `needed` and some more.
@@ -78,7 +109,7 @@ impl Tree {
 }
 
 /// The blocks of one commit.
-type Blocks = Arc<Vec<Keyed>>;
+pub(super) type Blocks = Arc<Vec<Keyed>>;
 
 /// Puts commits into the tree, one at a time.
 pub(super) struct Feeder {
@@ -90,7 +121,7 @@ pub(super) struct Feeder {
     thread: Option<Thread>,
 }
 
-/// What is on its way into the tree, for readers: it is durable already.
+/// What is on its way into the tree, for readers, who ask for it once it is durable.
 #[derive(Clone, Default)]
 pub(super) struct Latest(Arc<RwLock<Option<Blocks>>>);
 
@@ -137,19 +168,12 @@ impl Feeder {
         Ok((self.tree.as_mut().expect("it came back"), commit))
     }
 
-    /// Puts the blocks of a commit into the tree, or has them put there; false when they are on their way. The one before
-    /// was gathered.
-    pub(super) fn feed(&mut self, commit: Commit, blocks: Vec<Keyed>) -> Result<bool, Error> {
-        let len: usize = blocks.iter().map(|(_, bytes)| bytes.len()).sum();
-        if len < FED_LEN_MIN {
-            let tree = self.tree.as_mut().expect("the one before was gathered");
-            return blocks.iter().try_for_each(|(key, bytes)| tree.insert(*key, bytes)).map(|()| true);
-        }
+    /// Has the other thread put the blocks of a commit into the tree. The one before was gathered.
+    pub(super) fn feed(&mut self, commit: Commit, blocks: Blocks) -> Result<(), Error> {
         let thread = match &self.thread {
             Some(thread) => thread,
             None => self.thread.insert(Thread::start()?),
         };
-        let blocks = Arc::new(blocks);
         self.latest.set(Some(Arc::clone(&blocks)));
         let tree = self.tree.take().expect("the one before was gathered");
         if let Err(mpsc::SendError((tree, _))) = thread.jobs.send((tree, blocks)) {
@@ -157,7 +181,7 @@ impl Feeder {
             return Err(thread_is_gone());
         }
         self.under_way = commit;
-        Ok(false)
+        Ok(())
     }
 }
 

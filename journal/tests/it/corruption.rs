@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use ionveil_journal::{
     BlockKey, Damage, Error, Hash, Head, Journal, Kind, LocalJournal, Outcome, Position, Sequence, verify_copy,
@@ -14,6 +15,7 @@ use ionveil_journal::testing::{Blocks, FaultyStore, Random, repetitive_event};
 
 const HEADER_LEN: usize = 104;
 const FRAME_PREFIX_LEN: usize = 8;
+const LOCK_WAIT: Duration = Duration::from_secs(60);
 
 /// Some blocks of few bytes each.
 const SMALL: [&[usize]; 12] =
@@ -342,7 +344,17 @@ fn bytes_that_only_the_hash_protects_are_protected() {
 
 /// Opens the blocks below a sled journal that is closed.
 fn sled_blocks(dir: &Path) -> sled::Db {
-    sled::Config::new().path(dir.join("sled")).segment_size(4 << 20).open().expect("sled opens")
+    let config = sled::Config::new().path(dir.join("sled")).segment_size(4 << 20);
+    let begin = Instant::now();
+    loop {
+        match config.open() {
+            // A process that another test is just starting shares sled's lock for a moment.
+            Err(error) if error.to_string().contains("could not acquire lock") && begin.elapsed() < LOCK_WAIT => {
+                std::thread::yield_now();
+            }
+            opened => return opened.expect("sled opens"),
+        }
+    }
 }
 
 /// The blocks that are stored there, each with its key and the position of its first record.

@@ -48,7 +48,7 @@ pub(crate) fn history(groups: &[&[usize]], salt: u64) -> Blocks {
             encoder.push(&append, &event, sequence, 0);
         }
         (next, hash) = (encoder.next_position(), encoder.hash());
-        blocks.extend(encoder.finish(BlockKey::FIRST.plus(blocks.len() as u64)));
+        blocks.extend(encoder.finish(Vec::new(), BlockKey::FIRST.plus(blocks.len() as u64)));
     }
     blocks
 }
