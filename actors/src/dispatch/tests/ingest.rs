@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::domain::Severity;
 use crate::error::Invalid;
+use crate::runtime::{Command as _, Event as _, Given};
 
 #[test]
 fn an_accepted_event_is_recorded_with_all_it_says() {
@@ -240,6 +241,30 @@ fn invalid_rules_over_in_future_over_too_late_over_duplicate() {
         .when(batch([event("w", t("2027-01-01T00:00:00Z"))]))
         .then_accepted();
     assert_eq!(fate_of(&far, event("e", now_plus(HOUR))), "in_future");
+}
+
+#[test]
+fn what_is_left_out_is_named_by_its_place_in_the_batch() {
+    let invalid = |event: &mut DispatchEvent| event.distance_km = f64::NAN;
+    let events = [
+        event_with("a", now_plus(0), invalid),
+        event("b", now_plus(0)),
+        event("c", now_plus(HOUR)),
+        event_with("d", now_plus(0), invalid),
+        event_with("e", now_plus(0), invalid),
+        event("b", now_plus(0)),
+        event("f", now_plus(-30 * HOUR)),
+        event("g", now_plus(0)),
+        event_with("h", now_plus(0), invalid),
+    ];
+    let expected =
+        ["invalid", "accepted", "in_future", "invalid", "invalid", "duplicate", "too_late", "accepted", "invalid"];
+    assert_eq!(fates_of(&empty_org(), events.clone()), expected);
+    let decision = batch(events).decide(&Dispatches::default(), &Given::at(t(NOW))).expect("a batch is never refused");
+    let rejected: Vec<usize> = decision.reply.rejected.iter().map(|rejected| rejected.index).collect();
+    assert_eq!(rejected, [0, 2, 3, 4, 6, 8], "in the order of the batch");
+    let recorded: Vec<String> = decision.events.iter().map(|event| event.to_json()["event_id"].to_string()).collect();
+    assert_eq!(recorded, ["\"b\"", "\"g\""]);
 }
 
 #[test]
