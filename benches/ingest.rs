@@ -29,6 +29,9 @@ use uuid::Uuid;
 const ROUNDS: usize = 5;
 const BATCH: usize = 1_000;
 
+/// Type, version, payload.
+type StoredEvent = (&'static str, u16, Vec<u8>);
+
 fn main() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let whole = root.join("../shared/data/sf-fire-calls.csv.gz");
@@ -88,20 +91,20 @@ fn events_of(input: &Path, mapping: &Path) -> Vec<DispatchEvent> {
     events
 }
 
-/// What the events are in the journal: type, version, payload.
-fn stored(events: &[DispatchEvent]) -> Vec<(&'static str, u16, Vec<u8>)> {
+/// What the events are in the journal.
+fn stored(events: &[DispatchEvent]) -> Vec<StoredEvent> {
     let command = IngestBatch::from_iter(events.to_vec());
     let decided = command.decide(&Dispatches::default(), &Given::at(Timestamp::MAX)).expect("never refused");
     decided.events.iter().map(|event| (event.event_type(), event.version(), event.encode())).collect()
 }
 
-fn into_journal(payloads: &[(&'static str, u16, Vec<u8>)], orgs: usize, in_flight: usize) -> f64 {
+fn into_journal(payloads: &[StoredEvent], orgs: usize, in_flight: usize) -> f64 {
     let data = tempfile::tempdir().expect("a directory for the journal");
     let journal = LocalJournal::open(data.path()).expect("opens");
     // Envelopes as an entity writes them, so that the bytes are the same: ids that count on from a batch's own, and its cause.
-    let append = |(batch, payloads): (usize, &[(&'static str, u16, Vec<u8>)])| {
+    let append = |(batch, payloads): (usize, &[StoredEvent])| {
         let command_id = Uuid::now_v7();
-        let event = |(number, (event_type, version, payload)): (u128, &(&'static str, u16, Vec<u8>))| NewEvent {
+        let event = |(number, (event_type, version, payload)): (u128, &StoredEvent)| NewEvent {
             id: Uuid::from_u128(command_id.as_u128() + number),
             event_type: (*event_type).into(),
             version: *version,
