@@ -213,7 +213,8 @@ impl Ledger {
         if self.ever_open.len() < self.ever_open.capacity() / 4 {
             self.ever_open.shrink_to(self.ever_open.len() * 2);
         }
-        if self.texts.are_mostly_unused() {
+        // Entries are kept for use again: after a peak most of them hold nothing.
+        if self.texts.are_mostly_unused(self.events.len() + self.dispatches.len()) {
             let all = std::mem::take(&mut self.texts);
             let ids = self.events.iter_mut().map(|event| &mut event.id);
             for id in ids.chain(self.dispatches.iter_mut().map(|dispatch| &mut dispatch.id)) {
@@ -267,6 +268,12 @@ impl Ledger {
     #[cfg(test)]
     pub(super) fn dispatch_ids(&self) -> impl Iterator<Item = &str> {
         self.dispatch_numbers.iter().map(|slot| self.dispatch_id(slot.number))
+    }
+
+    /// Bytes that ids take up, those that were forgotten and are not given back among them.
+    #[cfg(test)]
+    pub(super) fn id_bytes(&self) -> usize {
+        self.texts.bytes()
     }
 
     /// What is known of an event that is counted.

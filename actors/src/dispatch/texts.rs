@@ -36,8 +36,15 @@ impl Texts {
         self.unused += text.len();
     }
 
-    pub(super) fn are_mostly_unused(&self) -> bool {
-        self.unused >= UNUSED_BYTES_MIN && self.unused > self.all.len() / 2
+    /// Whether to copy the rest. So many `holders` are asked for it then; less than a byte for each is not worth it.
+    pub(super) fn are_mostly_unused(&self, holders: usize) -> bool {
+        self.unused >= UNUSED_BYTES_MIN.max(holders) && self.unused > self.all.len() / 2
+    }
+
+    /// Of all that were added and not given back.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.all.len()
     }
 }
 
@@ -68,9 +75,14 @@ mod tests {
         let places =
             [texts.add(&"a".repeat(UNUSED_BYTES_MIN)), texts.add(&"b".repeat(UNUSED_BYTES_MIN)), texts.add("c")];
         texts.remove(places[0]);
-        assert!(!texts.are_mostly_unused());
+        assert!(!texts.are_mostly_unused(3));
         texts.remove(places[1]);
-        assert!(texts.are_mostly_unused());
+        assert!(texts.are_mostly_unused(3));
+        assert!(texts.are_mostly_unused(2 * UNUSED_BYTES_MIN));
+        assert!(
+            !texts.are_mostly_unused(2 * UNUSED_BYTES_MIN + 1),
+            "to ask all holders takes longer than it was filled"
+        );
         assert_eq!(texts.get(places[2]), "c");
     }
 }

@@ -1,11 +1,13 @@
 //! Which events are counted, and what is said of those that are not.
 
+use std::collections::HashMap;
+
 use serde_json::{Value, json};
 
 use super::*;
 use crate::domain::Severity;
 use crate::error::Invalid;
-use crate::runtime::{Command as _, Event as _, Given};
+use crate::runtime::{Aggregate as _, Command as _, Event as _, Given};
 
 #[test]
 fn an_accepted_event_is_recorded_with_all_it_says() {
@@ -265,6 +267,28 @@ fn what_is_left_out_is_named_by_its_place_in_the_batch() {
     assert_eq!(rejected, [0, 2, 3, 4, 6, 8], "in the order of the batch");
     let recorded: Vec<String> = decision.events.iter().map(|event| event.to_json()["event_id"].to_string()).collect();
     assert_eq!(recorded, ["\"b\"", "\"g\""]);
+}
+
+#[test]
+fn ids_of_the_same_hash_are_told_apart() {
+    let mut state = Dispatches::default();
+    let mut met = HashMap::new();
+    // A hash has 32 bits, so that two of some hundred thousand ids share one.
+    let (one, other) = (0..)
+        .map(|number| format!("e-{number}"))
+        .find_map(|id| met.insert(state.ledger.hashed(&id).spread(), id.clone()).map(|known| (known, id)))
+        .expect("there is no end of ids");
+    let reported = |id: &str, at| event_with(id, at, |event| event.dispatch_id = id.into());
+    let both = || batch([reported(&one, now_plus(-2 * HOUR)), reported(&other, now_plus(0))]);
+    let decide = |state: &Dispatches| both().decide(state, &Given::at(t(NOW))).expect("a batch is never refused");
+    let first = decide(&state);
+    assert_eq!(first.reply, IngestReport { accepted: 2, ..IngestReport::default() });
+    first.events.iter().for_each(|event| state.evolve(event).expect("they are two events"));
+    assert_eq!(decide(&state).reply.duplicates, [0, 1]);
+    assert_eq!(state.ledger.dispatch_ids().count(), 2);
+    state.evolve(&Event::RetentionSet(RetentionSet { hours: 1 })).expect("it is in range");
+    assert_eq!((state.has_counted(&one), state.has_counted(&other)), (false, true));
+    assert_eq!(state.ledger.dispatch_ids().collect::<Vec<_>>(), [other.as_str()]);
 }
 
 #[test]

@@ -105,6 +105,7 @@ fn ids_are_known_while_they_are_kept_however_many_were_forgotten() {
         let at = |number: i64| now_plus((hour * 60 + number - 2_400) * MIN);
         let events = (0..60).map(|number| event(&id(hour * 60 + number), at(number)));
         org = org.when(batch(events)).then_accepted();
+        assert!(org.state().ledger.id_bytes() < 8 << 10, "{} bytes of ids", org.state().ledger.id_bytes());
     }
     for number in 2_340..2_400 {
         assert_eq!(fate_of(&org, event(&id(number), now_plus((number - 2_400) * MIN))), "duplicate", "{number}");
