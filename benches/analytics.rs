@@ -138,7 +138,7 @@ fn ingest_and_ask(sizes: &[usize]) {
                 .map(|event_number| event(&mut random, &org, event_number, size, number % 2 == 1))
                 .collect();
             let begun = Clock::now();
-            let decided = IngestBatch { events: batch }.decide(&state, &given).expect("a batch is never refused");
+            let decided = IngestBatch::from_iter(batch).decide(&state, &given).expect("a batch is never refused");
             for event in &decided.events {
                 state.evolve(event).expect("what decide writes");
             }

@@ -1,7 +1,7 @@
 //! From CSV to durable and queryable, beside what no journal can beat: the same rows read by the same reader and written
 //! to a plain file with one `fdatasync` per 1,000 rows. Then dispatches that are in memory already, made durable and counted in
-//! batches of 1,000, beside the bare journal that is given what they are stored as. Interleaved runs, medians.
-//! `cargo bench --bench ingest`
+//! batches of 1,000, beside the bare journal that is given what they are stored as; all of one org, and of twenty orgs in
+//! turn. Interleaved runs, medians. `cargo bench --bench ingest`, or `-- file`, `-- batches` for one of the two.
 //!
 //! Reads the whole San Francisco file when it lies at `../shared/data`, else the extract in `examples`.
 
@@ -21,7 +21,7 @@ use ionveil::domain::{OrgId, Timestamp};
 use ionveil::ingest::{Mapping, Source, read};
 use ionveil::runtime::{Command as _, Event as _, Given};
 use ionveil::{Config, IonVeil};
-use ionveil_journal::{Append, Journal as _, LocalJournal, NewEvent, Origin, Outcome, Sequence, StreamId};
+use ionveil_journal::{Append, Journal as _, LocalJournal, NewEvent, Origin, Outcome, Sequence};
 use pollster::block_on;
 use serde_json::Value;
 use uuid::Uuid;
@@ -29,22 +29,36 @@ use uuid::Uuid;
 const ROUNDS: usize = 5;
 const BATCH: usize = 1_000;
 
+/// Type, version, payload.
+type StoredEvent = (&'static str, u16, Vec<u8>);
+
 fn main() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let whole = root.join("../shared/data/sf-fire-calls.csv.gz");
     let input = if whole.exists() { whole } else { root.join("examples/sf-fire-calls-extract.csv") };
     let mapping = root.join("examples/sf-fire-calls.toml");
+    match std::env::args().skip(1).find(|arg| !arg.starts_with('-')).as_deref() {
+        None => {
+            file(&input, &mapping);
+            durable_batches(&input, &mapping);
+        }
+        Some("file") => file(&input, &mapping),
+        Some("batches") => durable_batches(&input, &mapping),
+        Some(other) => panic!("there is no part {other}: file, batches"),
+    }
+}
+
+fn file(input: &Path, mapping: &Path) {
     let mut ionveil = Vec::new();
     let mut plain = Vec::new();
     for _ in 0..ROUNDS {
-        plain.push(plain_file(&input, &mapping));
-        ionveil.push(ingest(&input, &mapping));
+        plain.push(plain_file(input, mapping));
+        ionveil.push(ingest(input, mapping));
     }
     let (ionveil, plain) = (median(ionveil), median(plain));
     println!("{} (median of {ROUNDS} interleaved runs)", input.display());
     println!("plain file + fdatasync  {plain:>10.0} rows/s");
     println!("ionveil ingest          {ionveil:>10.0} rows/s  {:.2} of the plain file", ionveil / plain);
-    durable_batches(&input, &mapping);
 }
 
 /// Dispatches in memory to durable and counted, beside their stored forms in the bare journal.
@@ -52,14 +66,14 @@ fn durable_batches(input: &Path, mapping: &Path) {
     let events = events_of(input, mapping);
     let payloads = stored(&events);
     println!("\n{} dispatches in memory, batches of {BATCH}", events.len());
-    for in_flight in [1, 16] {
+    for (orgs, in_flight) in [(1, 1), (1, 16), (20, 1), (20, 16)] {
         let (mut ionveil, mut journal) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            journal.push(into_journal(&payloads, in_flight));
-            ionveil.push(into_ionveil(&events, in_flight));
+            journal.push(into_journal(&payloads, orgs, in_flight));
+            ionveil.push(into_ionveil(&events, orgs, in_flight));
         }
         let (ionveil, journal) = (median(ionveil), median(journal));
-        println!("{in_flight} in flight");
+        println!("{orgs} orgs, {in_flight} in flight");
         println!("  bare journal          {journal:>10.0} events/s");
         println!("  ionveil               {ionveil:>10.0} events/s  {:.2} of the bare journal", ionveil / journal);
     }
@@ -77,36 +91,36 @@ fn events_of(input: &Path, mapping: &Path) -> Vec<DispatchEvent> {
     events
 }
 
-/// What the events are in the journal: type, version, payload.
-fn stored(events: &[DispatchEvent]) -> Vec<(&'static str, u16, Vec<u8>)> {
-    let command = IngestBatch { events: events.to_vec() };
+/// What the events are in the journal.
+fn stored(events: &[DispatchEvent]) -> Vec<StoredEvent> {
+    let command = IngestBatch::from_iter(events.to_vec());
     let decided = command.decide(&Dispatches::default(), &Given::at(Timestamp::MAX)).expect("never refused");
     decided.events.iter().map(|event| (event.event_type(), event.version(), event.encode())).collect()
 }
 
-fn into_journal(payloads: &[(&'static str, u16, Vec<u8>)], in_flight: usize) -> f64 {
+fn into_journal(payloads: &[StoredEvent], orgs: usize, in_flight: usize) -> f64 {
     let data = tempfile::tempdir().expect("a directory for the journal");
     let journal = LocalJournal::open(data.path()).expect("opens");
-    let stream: StreamId = "dispatch/sffd".parse().expect("an address");
-    let event = |(number, (event_type, version, payload)): (usize, &(&'static str, u16, Vec<u8>))| NewEvent {
-        id: Uuid::from_u128(number as u128),
-        event_type: (*event_type).into(),
-        version: *version,
-        codec: ionveil_journal::codec::BINCODE_2,
-        payload: payload.clone(),
-    };
-    let appends: Vec<Append> = payloads
-        .chunks(BATCH)
-        .enumerate()
-        .map(|(batch, payloads)| Append {
-            stream: stream.clone(),
-            expected: Sequence::new((batch * BATCH) as u64),
+    // Envelopes as an entity writes them, so that the bytes are the same: ids that count on from a batch's own, and its cause.
+    let append = |(batch, payloads): (usize, &[StoredEvent])| {
+        let command_id = Uuid::now_v7();
+        let event = |(number, (event_type, version, payload)): (u128, &StoredEvent)| NewEvent {
+            id: Uuid::from_u128(command_id.as_u128() + number),
+            event_type: (*event_type).into(),
+            version: *version,
+            codec: ionveil_journal::codec::BINCODE_2,
+            payload: payload.clone(),
+        };
+        Append {
+            stream: format!("dispatch/{}", org_of(batch, orgs)).parse().expect("an address"),
+            expected: Sequence::new((batch / orgs * BATCH) as u64),
             expected_id: None,
             epoch: 1,
-            origin: Origin::default(),
-            events: payloads.iter().enumerate().map(|(index, it)| event((batch * BATCH + index, it))).collect(),
-        })
-        .collect();
+            origin: Origin { causation_id: Some(command_id), ..Origin::default() },
+            events: (1..).zip(payloads).map(event).collect(),
+        }
+    };
+    let appends: Vec<Append> = payloads.chunks(BATCH).enumerate().map(append).collect();
     let (sender, done) = mpsc::channel();
     let started = Instant::now();
     let mut under_way = 0;
@@ -127,12 +141,23 @@ fn into_journal(payloads: &[(&'static str, u16, Vec<u8>)], in_flight: usize) -> 
     payloads.len() as f64 / started.elapsed().as_secs_f64()
 }
 
-fn into_ionveil(events: &[DispatchEvent], in_flight: usize) -> f64 {
+/// Batches go to the orgs in turn.
+fn org_of(batch: usize, orgs: usize) -> OrgId {
+    format!("org-{}", batch % orgs).parse().expect("a valid org")
+}
+
+fn into_ionveil(events: &[DispatchEvent], orgs: usize, in_flight: usize) -> f64 {
     let data = tempfile::tempdir().expect("a directory for the data");
     let ionveil = IonVeil::open(Config::at(data.path())).expect("opens");
     let aggregator = ionveil.dispatch_aggregator();
-    block_on(aggregator.set_retention(&"sffd".parse().expect("a valid org"), 0)).expect("in range");
-    let copies = events.to_vec();
+    for org in 0..orgs {
+        block_on(aggregator.set_retention(&org_of(org, orgs), 0)).expect("in range");
+    }
+    let mut copies = events.to_vec();
+    for (batch, copies) in copies.chunks_mut(BATCH).enumerate() {
+        let org = org_of(batch, orgs);
+        copies.iter_mut().for_each(|event| event.org_id = org.clone());
+    }
     let started = Instant::now();
     let mut accepted = 0;
     if in_flight == 1 {

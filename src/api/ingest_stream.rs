@@ -41,7 +41,9 @@ pub struct IngestStream<T> {
 
 struct Filling<T> {
     tags: Vec<T>,
-    events: Vec<DispatchEvent>,
+    batch: IngestBatch,
+    /// The events' ids, when the message has an id that follows from them.
+    names: Vec<u8>,
     bytes: usize,
 }
 
@@ -86,12 +88,17 @@ impl<T> IngestStream<T> {
         self.bytes += bytes;
         filling.bytes += bytes;
         filling.tags.push(tag);
-        filling.events.push(event);
-        if filling.events.len() == MESSAGE_EVENTS_MAX || filling.bytes >= MESSAGE_BYTES_MAX {
-            let org = filling.events[0].org_id.clone();
-            if let Some(full) = self.filling.remove(&org) {
-                self.send(&org, full);
-            }
+        if self.ionveil.caller.command_id.is_some() {
+            filling.names.extend_from_slice(event.event_id.as_bytes());
+            filling.names.push(0);
+        }
+        let is_full = filling.tags.len() == MESSAGE_EVENTS_MAX || filling.bytes >= MESSAGE_BYTES_MAX;
+        let full = is_full.then(|| event.org_id.clone());
+        filling.batch.push(event);
+        if let Some(org) = full
+            && let Some(full) = self.filling.remove(&org)
+        {
+            self.send(&org, full);
         }
     }
 
@@ -130,10 +137,10 @@ impl<T> IngestStream<T> {
     }
 
     fn send(&mut self, org: &OrgId, filling: Filling<T>) {
-        let Filling { tags, events, bytes } = filling;
-        let caller = Caller { command_id: self.command_id(&events), ..self.ionveil.caller.clone() };
+        let Filling { tags, batch, names, bytes } = filling;
+        let caller = Caller { command_id: self.command_id(&names), ..self.ionveil.caller.clone() };
         self.messages_sent += 1;
-        let reply = self.ionveil.inner.dispatches.tell(org.as_str(), IngestBatch { events }, caller);
+        let reply = self.ionveil.inner.dispatches.tell(org.as_str(), batch, caller);
         self.under_way.push_back(UnderWay { org: org.clone(), tags, bytes, reply });
     }
 }
@@ -141,20 +148,15 @@ impl<T> IngestStream<T> {
 impl<T> IngestStream<T> {
     /// The id of the next message of a stream that was given one. It follows from the events in it too, so that the report it
     /// brings back is never that of others.
-    fn command_id(&self, events: &[DispatchEvent]) -> Option<Uuid> {
+    fn command_id(&self, names: &[u8]) -> Option<Uuid> {
         let of_stream = self.ionveil.caller.command_id?;
-        let mut names = self.messages_sent.to_le_bytes().to_vec();
-        for event in events {
-            names.extend_from_slice(event.event_id.as_bytes());
-            names.push(0);
-        }
-        Some(Uuid::new_v5(&of_stream, &names))
+        Some(Uuid::new_v5(&of_stream, &[&self.messages_sent.to_le_bytes(), names].concat()))
     }
 }
 
 impl<T> Default for Filling<T> {
     fn default() -> Self {
-        Filling { tags: Vec::new(), events: Vec::new(), bytes: 0 }
+        Filling { tags: Vec::new(), batch: IngestBatch::default(), names: Vec::new(), bytes: 0 }
     }
 }
 

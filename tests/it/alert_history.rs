@@ -181,7 +181,7 @@ fn what_a_crash_left_out_is_found_when_the_system_runs_again() {
         for (id, hours) in [("a", 3), ("b", 2)] {
             let dispatch = crate::support::dispatch_json(id, &hours_ago(hours).to_string(), json!({"org_id": "o"}));
             let event = DispatchEvent::from_json(&dispatch).expect("a dispatch");
-            let told = ionveil.dispatches().tell("o", IngestBatch { events: vec![event] }, Default::default());
+            let told = ionveil.dispatches().tell("o", IngestBatch::from_iter([event]), Default::default());
             block_on(told).expect("recorded");
         }
     }

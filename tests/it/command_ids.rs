@@ -309,4 +309,9 @@ fn a_batch_of_several_messages_is_reported_as_it_was() {
     // Other events under the same id are judged by themselves.
     let other = blocking::DispatchAggregator::new(&with_id(&ionveil, 1));
     assert_eq!(other.ingest_batch(dispatches("g", 3)).expect("counted").accepted, 3);
+    for ids in [["ab", "c"], ["a", "bc"]] {
+        let (batch, before) = (ids.map(|id| dispatch(id, "2026-01-31T11:55:00Z", json!({}))), events(&ionveil));
+        assert_eq!(other.ingest_batch(batch.to_vec()).expect("counted").accepted, 2, "{ids:?}");
+        assert!(events(&ionveil) >= before + 2, "{ids:?} are other events");
+    }
 }

@@ -163,7 +163,7 @@ fn acting_as(ionveil: &IonVeil, principal: &str) -> IonVeil {
 
 /// The message itself, as a host may send it.
 fn send(ionveil: &IonVeil, number: u64) -> Reply<IngestReport> {
-    let message = IngestBatch { events: vec![event(&format!("e-{number}"))] };
+    let message = IngestBatch::from_iter([event(&format!("e-{number}"))]);
     ionveil.dispatches().tell(org().as_str(), message, Caller::default())
 }
 

@@ -73,7 +73,7 @@ fn a_flush_counts_one_update_per_changed_minute_and_metric_heard_or_not() {
 #[test]
 fn messages_that_a_host_sends_itself_are_told_like_any_other() {
     let (ionveil, aggregator) = in_memory();
-    let message = ionveil::dispatch::IngestBatch { events: vec![minutes_ago("a", 5)] };
+    let message = ionveil::dispatch::IngestBatch::from_iter([minutes_ago("a", 5)]);
     let report = pollster::block_on(ionveil.dispatches().tell("sffd", message, Caller::default())).expect("taken");
     assert_eq!((report.accepted, aggregator.get_buffer_size().expect("read")), (1, 1));
 }

@@ -6,16 +6,53 @@ use serde::{Deserialize, Serialize};
 
 use super::RETENTION_HOURS_MAX;
 use super::dispatch_event::DispatchEvent;
+use super::event::DispatchRecorded;
 use crate::domain::Timestamp;
 use crate::error::Invalid;
 
 /// Counts some dispatches: each is accepted, a duplicate, or rejected, whatever becomes of the others.
 ///
 /// The events' `org_id` is not looked at: they count for the org whose entity the command is sent to.
-#[derive(Debug, Clone, PartialEq)]
+///
+/// Fields are checked when an event is put in, by whoever makes the batch, so that the entity, which does one thing after the
+/// other for its org, has only to see what is known already.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct IngestBatch {
-    /// In any order.
-    pub events: Vec<DispatchEvent>,
+    /// Those whose fields are in range, as they would be recorded, in the order of the batch.
+    pub(super) sound: Vec<DispatchRecorded>,
+    /// The others, with their places in the batch, in its order.
+    pub(super) invalid: Vec<Rejected>,
+}
+
+impl IngestBatch {
+    /// Puts one event behind the others, which are in any order.
+    pub fn push(&mut self, event: DispatchEvent) {
+        match DispatchRecorded::from_reported(event) {
+            Ok(sound) => self.sound.push(sound),
+            Err(invalid) => {
+                self.invalid.push(Rejected { index: self.len(), because: RejectedBecause::Invalid(invalid) });
+            }
+        }
+    }
+
+    /// How many events it holds.
+    pub fn len(&self) -> usize {
+        self.sound.len() + self.invalid.len()
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl FromIterator<DispatchEvent> for IngestBatch {
+    fn from_iter<I: IntoIterator<Item = DispatchEvent>>(events: I) -> Self {
+        let events = events.into_iter();
+        let mut batch = IngestBatch { sound: Vec::with_capacity(events.size_hint().0), invalid: Vec::new() };
+        events.for_each(|event| batch.push(event));
+        batch
+    }
 }
 
 /// What became of a batch. Indices count from 0.

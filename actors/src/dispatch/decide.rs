@@ -1,16 +1,13 @@
 //! State and command to decision or refusal.
 
-use std::hash::BuildHasher;
-
+use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
-use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::command::{IngestBatch, IngestReport, Rejected, RejectedBecause, SetDimensionLimit, SetRetention};
-use super::dispatch_event::DispatchEvent;
 use super::event::{DimensionLimitSet, DispatchRecorded, Event, RetentionSet};
 use super::state::{Dispatches, earliest_kept};
-use super::{DIMENSION_VALUES_MAX, FUTURE_TOLERANCE_MINUTES, METADATA_BYTES_MAX};
-use crate::domain::{MICROS_PER_MINUTE, Severity, Timestamp};
+use super::{DIMENSION_VALUES_MAX, FUTURE_TOLERANCE_MINUTES};
+use crate::domain::{MICROS_PER_MINUTE, Timestamp};
 use crate::error::{Error, Invalid};
 use crate::runtime::{Command, Decision, Given, ReplyCodec};
 
@@ -19,11 +16,28 @@ impl Command<Dispatches> for IngestBatch {
     const REPLY: Option<ReplyCodec<IngestReport>> = Some(ReplyCodec::STORED);
 
     fn decide(self, state: &Dispatches, given: &Given) -> Result<Decision<Event, IngestReport>, Error> {
-        let mut batch = Batch::new(state, given.now, self.events.len());
-        for (index, event) in self.events.into_iter().enumerate() {
-            batch.take(index, event);
+        let IngestBatch { sound, invalid } = &self;
+        let is_sound = |index: &usize| invalid.binary_search_by_key(index, |rejected| rejected.index).is_err();
+        let indices = (0..self.len()).filter(is_sound);
+        let mut judging = Judging::new(state, given.now, sound);
+        let mut report = IngestReport::default();
+        // Places among the sound ones.
+        let mut left_out = Vec::new();
+        for (place, index) in indices.enumerate() {
+            match judging.judge(place) {
+                Verdict::Accepted => continue,
+                Verdict::Duplicate => report.duplicates.push(index),
+                Verdict::Rejected(because) => report.rejected.push(Rejected { index, because }),
+            }
+            left_out.push(place);
         }
-        Ok(Decision { events: batch.accepted, reply: batch.report })
+        report.accepted = sound.len() - left_out.len();
+        let IngestBatch { sound, invalid } = self;
+        report.rejected.extend(invalid);
+        report.rejected.sort_unstable_by_key(|rejected| rejected.index);
+        let mut left_out = left_out.into_iter().peekable();
+        let accepted = sound.into_iter().enumerate().filter(|(place, _)| left_out.next_if_eq(place).is_none());
+        Ok(Decision { events: accepted.map(|(_, event)| Event::Recorded(event)).collect(), reply: report })
     }
 }
 
@@ -54,100 +68,59 @@ impl Command<Dispatches> for SetDimensionLimit {
     }
 }
 
+enum Verdict {
+    Accepted,
+    Duplicate,
+    Rejected(RejectedBecause),
+}
+
 /// A batch under way: what it has added so far counts when the next event is judged.
-struct Batch<'a> {
+struct Judging<'a> {
     state: &'a Dispatches,
     latest: Timestamp,
     watermark: Option<Timestamp>,
-    hasher: DefaultHashBuilder,
-    /// Places in `accepted`, by event id; the latest of an id.
+    events: &'a [DispatchRecorded],
+    /// Places of those accepted, by event id; the latest of an id.
     new_ids: HashTable<usize>,
-    accepted: Vec<Event>,
-    report: IngestReport,
 }
 
-impl<'a> Batch<'a> {
-    fn new(state: &'a Dispatches, now: Timestamp, len: usize) -> Self {
-        Batch {
+impl<'a> Judging<'a> {
+    fn new(state: &'a Dispatches, now: Timestamp, events: &'a [DispatchRecorded]) -> Self {
+        Judging {
             state,
             latest: now.saturating_add_micros(FUTURE_TOLERANCE_MINUTES * MICROS_PER_MINUTE),
             watermark: state.watermark(),
-            hasher: DefaultHashBuilder::default(),
-            new_ids: HashTable::with_capacity(len),
-            accepted: Vec::with_capacity(len),
-            report: IngestReport::default(),
+            events,
+            new_ids: HashTable::with_capacity(events.len()),
         }
     }
 
-    fn take(&mut self, index: usize, event: DispatchEvent) {
-        let event = match checked(event) {
-            Ok(event) => event,
-            Err(invalid) => return self.reject(index, RejectedBecause::Invalid(invalid)),
-        };
+    fn judge(&mut self, place: usize) -> Verdict {
+        let Judging { state, events, new_ids, .. } = self;
+        let event = &events[place];
         let timestamp = event.timestamp;
         if timestamp > self.latest {
-            return self.reject(index, RejectedBecause::InFuture { timestamp, latest: self.latest });
+            return Verdict::Rejected(RejectedBecause::InFuture { timestamp, latest: self.latest });
         }
-        let earliest = earliest_kept(self.watermark, self.state.retention_hours()).unwrap_or(Timestamp::MIN);
+        let earliest = earliest_kept(self.watermark, state.retention_hours()).unwrap_or(Timestamp::MIN);
         if timestamp < earliest {
-            return self.reject(index, RejectedBecause::TooLate { timestamp, earliest });
+            return Verdict::Rejected(RejectedBecause::TooLate { timestamp, earliest });
         }
         // What an earlier event of this very batch makes forgotten counts no more, as if it had come in a batch of its own.
         let is_kept = |at: Timestamp| at >= earliest;
-        if self.state.ledger.counted_at(&event.event_id).is_some_and(is_kept) {
-            return self.report.duplicates.push(index);
+        let id = state.ledger.hashed(&event.event_id);
+        if state.ledger.counted_at(id).is_some_and(is_kept) {
+            return Verdict::Duplicate;
         }
-        let Batch { hasher, new_ids, accepted, .. } = self;
-        let new = |place: usize| match &accepted[place] {
-            Event::Recorded(new) => (new.event_id.as_str(), new.timestamp),
-            Event::RetentionSet(_) | Event::DimensionLimitSet(_) => unreachable!("a batch only records"),
-        };
-        let found = new_ids.entry(
-            hasher.hash_one(event.event_id.as_str()),
-            |&place| new(place).0 == event.event_id,
-            |&place| hasher.hash_one(new(place).0),
-        );
-        match found {
-            Entry::Occupied(found) if is_kept(new(*found.get()).1) => return self.report.duplicates.push(index),
-            Entry::Occupied(mut found) => *found.get_mut() = accepted.len(),
+        let is_it = |&other: &usize| events[other].event_id == event.event_id;
+        match new_ids.entry(id.spread(), is_it, |&other| state.ledger.hashed(&events[other].event_id).spread()) {
+            Entry::Occupied(found) if is_kept(events[*found.get()].timestamp) => return Verdict::Duplicate,
+            Entry::Occupied(mut found) => *found.get_mut() = place,
             Entry::Vacant(free) => {
-                free.insert(accepted.len());
+                free.insert(place);
             }
         }
         self.watermark = self.watermark.max(Some(timestamp));
-        self.report.accepted += 1;
-        self.accepted.push(Event::Recorded(event));
+        Verdict::Accepted
     }
-
-    fn reject(&mut self, index: usize, because: RejectedBecause) {
-        self.report.rejected.push(Rejected { index, because });
-    }
-}
-
-/// The event as it would be recorded, if every field is in range.
-fn checked(mut event: DispatchEvent) -> Result<DispatchRecorded, Invalid> {
-    event.check()?;
-    let severity = Severity::new(event.severity)?;
-    let metadata = std::mem::take(&mut event.metadata);
-    let metadata = (!metadata.is_empty()).then(|| serde_json::Value::Object(metadata).to_string());
-    let metadata_bytes = metadata.as_ref().map_or(0, String::len);
-    if metadata_bytes > METADATA_BYTES_MAX {
-        let allowed = format!("at most {METADATA_BYTES_MAX} bytes as JSON");
-        return Err(Invalid::new("metadata", format_args!("{metadata_bytes} bytes"), allowed));
-    }
-    Ok(DispatchRecorded {
-        sla_met: event.sla_met(),
-        timestamp: event.timestamp,
-        severity,
-        // Adding 0 makes 0 of −0, so that which of the two is smaller never matters.
-        response_time_minutes: event.response_time_minutes + 0.0,
-        distance_km: event.distance_km + 0.0,
-        status: event.status,
-        location: event.latitude.zip(event.longitude),
-        metadata,
-        event_id: event.event_id,
-        dispatch_id: event.dispatch_id,
-        region: event.region,
-        unit_type: event.unit_type,
-    })
 }

@@ -4,8 +4,10 @@ use ionveil_journal::codec::{self, DecodeError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::dispatch_event::Status;
+use super::METADATA_BYTES_MAX;
+use super::dispatch_event::{DispatchEvent, Status};
 use crate::domain::{Severity, Timestamp};
+use crate::error::Invalid;
 use crate::runtime;
 
 /// An event of a `dispatch/{org}` stream.
@@ -46,6 +48,35 @@ pub struct DispatchRecorded {
     pub location: Option<(f64, f64)>,
     /// A JSON object as text; bincode cannot read back what describes itself.
     pub metadata: Option<String>,
+}
+
+impl DispatchRecorded {
+    /// The event as it would be recorded, if every field is in range.
+    pub(super) fn from_reported(event: DispatchEvent) -> Result<Self, Invalid> {
+        event.check()?;
+        let (severity, sla_met) = (Severity::new(event.severity)?, event.sla_met());
+        let metadata = (!event.metadata.is_empty()).then(|| Value::Object(event.metadata).to_string());
+        let metadata_bytes = metadata.as_ref().map_or(0, String::len);
+        if metadata_bytes > METADATA_BYTES_MAX {
+            let allowed = format!("at most {METADATA_BYTES_MAX} bytes as JSON");
+            return Err(Invalid::new("metadata", format_args!("{metadata_bytes} bytes"), allowed));
+        }
+        Ok(DispatchRecorded {
+            event_id: event.event_id,
+            dispatch_id: event.dispatch_id,
+            timestamp: event.timestamp,
+            severity,
+            // Adding 0 makes 0 of −0, so that which of the two is smaller never matters.
+            response_time_minutes: event.response_time_minutes + 0.0,
+            distance_km: event.distance_km + 0.0,
+            region: event.region,
+            unit_type: event.unit_type,
+            sla_met,
+            status: event.status,
+            location: event.latitude.zip(event.longitude),
+            metadata,
+        })
+    }
 }
 
 /// `retention-set`, version 1.

@@ -6,6 +6,7 @@ use std::hash::BuildHasher;
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
 use super::dispatch_event::Status;
+use super::texts::{Text, Texts};
 use crate::domain::Timestamp;
 
 /// No entry.
@@ -13,10 +14,11 @@ const NONE: u32 = u32::MAX;
 
 /// Events by id, and the reports of each dispatch as a list through its events.
 ///
-/// Ids are looked up by tables that hold numbers only; the ids themselves lie beside the rest of their entry.
+/// Ids are looked up by tables that hold numbers only; the ids themselves lie in one text, so that none is an allocation.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     hasher: DefaultHashBuilder,
+    texts: Texts,
     event_numbers: HashTable<Slot>,
     events: Vec<Event>,
     /// The first entry that can be used again; the others follow by `next`.
@@ -38,9 +40,27 @@ struct Slot {
 }
 
 impl Slot {
-    /// The hash as the table takes it, which looks at both of its ends.
     fn spread(&self) -> u64 {
-        u64::from(self.hash) << 32 | u64::from(self.hash)
+        spread(self.hash)
+    }
+}
+
+/// A table looks at both ends of a hash.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
+}
+
+/// An id with its hash.
+#[derive(Clone, Copy)]
+pub(super) struct Hashed<'a> {
+    id: &'a str,
+    hash: u32,
+}
+
+impl Hashed<'_> {
+    /// The hash as a table takes it.
+    pub(super) fn spread(self) -> u64 {
+        spread(self.hash)
     }
 }
 
@@ -49,7 +69,7 @@ type Report = (Timestamp, Status);
 
 #[derive(Debug)]
 struct Event {
-    id: Box<str>,
+    id: Text,
     at: Timestamp,
     dispatch: u32,
     /// Neighbours in the list of the dispatch's reports.
@@ -60,7 +80,7 @@ struct Event {
 
 #[derive(Debug)]
 struct Dispatch {
-    id: Box<str>,
+    id: Text,
     /// The latest to arrive of its reports.
     first: u32,
     /// How many of its reports are not `closed`.
@@ -68,16 +88,20 @@ struct Dispatch {
 }
 
 impl Ledger {
-    /// When the event of that id happened, if it was counted.
-    pub(super) fn counted_at(&self, event_id: &str) -> Option<Timestamp> {
-        let is_it = |slot: &Slot| &*self.events[slot.number as usize].id == event_id;
-        let slot = Slot { hash: self.hash(event_id), number: NONE };
-        let found = self.event_numbers.find(slot.spread(), |other| other.hash == slot.hash && is_it(other))?;
-        Some(self.events[found.number as usize].at)
+    /// An id as the tables look for it.
+    pub(super) fn hashed<'a>(&self, id: &'a str) -> Hashed<'a> {
+        Hashed { id, hash: self.hash(id) }
     }
 
     fn hash(&self, id: &str) -> u32 {
         self.hasher.hash_one(id) as u32
+    }
+
+    /// When the event of that id happened, if it was counted.
+    pub(super) fn counted_at(&self, event_id: Hashed<'_>) -> Option<Timestamp> {
+        let is_it = |slot: &Slot| self.texts.get(self.events[slot.number as usize].id) == event_id.id;
+        let found = self.event_numbers.find(event_id.spread(), |other| other.hash == event_id.hash && is_it(other))?;
+        Some(self.events[found.number as usize].at)
     }
 
     /// Counts an event and gives its number; `None` when one of that id was counted.
@@ -85,14 +109,15 @@ impl Ledger {
         let number = self.free_event.unwrap_or(self.events.len() as u32);
         assert!(number < NONE, "memory ends before four billion events");
         let slot = Slot { hash: self.hash(event_id), number };
-        let is_it = |other: &Slot| other.hash == slot.hash && &*self.events[other.number as usize].id == event_id;
+        let is_it =
+            |other: &Slot| other.hash == slot.hash && self.texts.get(self.events[other.number as usize].id) == event_id;
         match self.event_numbers.entry(slot.spread(), is_it, Slot::spread) {
             hashbrown::hash_table::Entry::Occupied(_) => return None,
             hashbrown::hash_table::Entry::Vacant(free) => free.insert(slot),
         };
         let dispatch = self.dispatch(dispatch_id);
         let next = self.dispatches[dispatch as usize].first;
-        let event = Event { id: event_id.into(), at, dispatch, next, previous: NONE, status };
+        let event = Event { id: self.texts.add(event_id), at, dispatch, next, previous: NONE, status };
         if next != NONE {
             self.events[next as usize].previous = number;
         }
@@ -121,14 +146,15 @@ impl Ledger {
     fn dispatch(&mut self, dispatch_id: &str) -> u32 {
         let number = self.free_dispatches.last().copied().unwrap_or(self.dispatches.len() as u32);
         let slot = Slot { hash: self.hash(dispatch_id), number };
-        let is_it =
-            |other: &Slot| other.hash == slot.hash && &*self.dispatches[other.number as usize].id == dispatch_id;
+        let is_it = |other: &Slot| {
+            other.hash == slot.hash && self.texts.get(self.dispatches[other.number as usize].id) == dispatch_id
+        };
         match self.dispatch_numbers.entry(slot.spread(), is_it, Slot::spread) {
             hashbrown::hash_table::Entry::Occupied(known) => return known.get().number,
             hashbrown::hash_table::Entry::Vacant(free) => free.insert(slot),
         };
         self.free_dispatches.pop();
-        let dispatch = Dispatch { id: dispatch_id.into(), first: NONE, open_reports: 0 };
+        let dispatch = Dispatch { id: self.texts.add(dispatch_id), first: NONE, open_reports: 0 };
         match self.dispatches.get_mut(number as usize) {
             Some(free) => *free = dispatch,
             None => self.dispatches.push(dispatch),
@@ -143,7 +169,8 @@ impl Ledger {
         let (id, status) = (std::mem::take(&mut event.id), event.status);
         event.next = self.free_event.unwrap_or(NONE);
         self.free_event = Some(number);
-        let slot = Slot { hash: self.hash(&id), number };
+        let slot = Slot { hash: self.hash(self.texts.get(id)), number };
+        self.texts.remove(id);
         if let Ok(entry) = self.event_numbers.find_entry(slot.spread(), |other| other.number == number) {
             entry.remove();
         }
@@ -167,7 +194,8 @@ impl Ledger {
         }
         if reported.first == NONE {
             let id = std::mem::take(&mut reported.id);
-            let slot = Slot { hash: self.hash(&id), number: dispatch };
+            let slot = Slot { hash: self.hash(self.texts.get(id)), number: dispatch };
+            self.texts.remove(id);
             if let Ok(entry) = self.dispatch_numbers.find_entry(slot.spread(), |other| other.number == dispatch) {
                 entry.remove();
             }
@@ -185,9 +213,18 @@ impl Ledger {
         if self.ever_open.len() < self.ever_open.capacity() / 4 {
             self.ever_open.shrink_to(self.ever_open.len() * 2);
         }
+        // Entries are kept for use again: after a peak most of them hold nothing.
+        if self.texts.are_mostly_unused(self.events.len() + self.dispatches.len()) {
+            let all = std::mem::take(&mut self.texts);
+            let ids = self.events.iter_mut().map(|event| &mut event.id);
+            for id in ids.chain(self.dispatches.iter_mut().map(|dispatch| &mut dispatch.id)) {
+                *id = self.texts.add(all.get(*id));
+            }
+        }
         if self.event_numbers.is_empty() {
             (self.events, self.free_event) = (Vec::new(), None);
             (self.dispatches, self.free_dispatches) = (Vec::new(), Vec::new());
+            self.texts = Texts::default();
         }
     }
 
@@ -230,18 +267,24 @@ impl Ledger {
     /// The ids of all dispatches that an event reports on, in no order.
     #[cfg(test)]
     pub(super) fn dispatch_ids(&self) -> impl Iterator<Item = &str> {
-        self.dispatch_numbers.iter().map(|slot| &*self.dispatches[slot.number as usize].id)
+        self.dispatch_numbers.iter().map(|slot| self.dispatch_id(slot.number))
+    }
+
+    /// Bytes that ids take up, those that were forgotten and are not given back among them.
+    #[cfg(test)]
+    pub(super) fn id_bytes(&self) -> usize {
+        self.texts.bytes()
     }
 
     /// What is known of an event that is counted.
     pub(super) fn entry(&self, number: u32) -> Entry<'_> {
         let event = &self.events[number as usize];
-        Entry { event_id: &event.id, dispatch: event.dispatch, status: event.status }
+        Entry { event_id: self.texts.get(event.id), dispatch: event.dispatch, status: event.status }
     }
 
     /// The id of a dispatch that an event reports on.
     pub(super) fn dispatch_id(&self, number: u32) -> &str {
-        &self.dispatches[number as usize].id
+        self.texts.get(self.dispatches[number as usize].id)
     }
 
     /// Above every number of a dispatch.

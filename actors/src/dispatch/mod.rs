@@ -6,8 +6,8 @@
 //! and unit types beyond a limit count as `__other__`; only which names those are depends on what came first.
 //!
 //! Reading order: [`DispatchEvent`] is what comes in, `event` what is journaled, `command` and `decide` what may happen,
-//! `state` with `timeline`, `ledger` and `names`, and `evolve`, what is known, `query` what can be asked and `answer` how it is answered; `series` is what
-//! `trend` and `anomaly` are read off, `heatmap` where things happen.
+//! `state` with `timeline`, `ledger`, `texts` and `names`, and `evolve`, what is known, `query` what can be asked and
+//! `answer` how it is answered; `series` is what `trend` and `anomaly` are read off, `heatmap` where things happen.
 
 mod anomaly;
 mod answer;
@@ -26,6 +26,7 @@ mod state;
 mod state_snapshot;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod timeline;
 mod trend;
 

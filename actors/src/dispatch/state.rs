@@ -64,7 +64,7 @@ impl Dispatches {
 
     /// Whether an event of that id has been counted and not been forgotten.
     pub fn has_counted(&self, event_id: &str) -> bool {
-        self.ledger.counted_at(event_id).is_some()
+        self.ledger.counted_at(self.ledger.hashed(event_id)).is_some()
     }
 }
 

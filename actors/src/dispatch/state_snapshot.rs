@@ -1,9 +1,12 @@
 //! The stored copy of an org's state: what it is made of, in an order that follows from it alone, so that equal states are
 //! equal bytes however they came about. Tables and lists are made anew of it.
 
+use std::cell::RefCell;
+
 use ionveil_journal::Fold;
 use ionveil_journal::codec::{self, BINCODE_2, DecodeError};
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeSeq as _;
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::dispatch_event::Status;
 use super::state::Dispatches;
@@ -11,9 +14,9 @@ use super::timeline::Row;
 use crate::domain::{Severity, Timestamp};
 use crate::runtime::Snapshotted;
 
-/// Texts are borrowed when it is written and owned when it is read.
+/// What stands before the rows. Texts are borrowed when it is written and owned when it is read.
 #[derive(Serialize, Deserialize)]
-struct Stored<T> {
+struct StoredHead<T> {
     retention_hours: u32,
     dimension_values_max: u32,
     watermark: Option<Timestamp>,
@@ -21,10 +24,9 @@ struct Stored<T> {
     regions: Vec<T>,
     unit_types: Vec<T>,
     dispatch_ids: Vec<T>,
-    /// By instant and event id.
-    rows: Vec<StoredRow<T>>,
 }
 
+/// One row, in the order of instant and event id.
 #[derive(Serialize, Deserialize)]
 struct StoredRow<T> {
     event_id: T,
@@ -74,56 +76,86 @@ impl Places {
     }
 }
 
+/// The rows as they are written, one by one: a copy of them all would be larger than what is stored.
+struct Rows<'a> {
+    state: &'a Dispatches,
+    met: RefCell<Met>,
+}
+
+/// What the rows written so far name.
+struct Met {
+    regions: Places,
+    unit_types: Places,
+    dispatches: Places,
+}
+
+impl Serialize for Rows<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Dispatches { timeline, ledger, .. } = self.state;
+        let mut met = self.met.borrow_mut();
+        let mut rows = serializer.serialize_seq(Some(timeline.len()))?;
+        let mut in_order = timeline.located(i64::MIN, i64::MAX).peekable();
+        let mut same_instant: Vec<(Option<(f64, f64)>, &Row)> = Vec::new();
+        while let Some(first) = in_order.next() {
+            same_instant.push(first);
+            while let Some(other) = in_order.next_if(|(_, row)| row.at == first.1.at) {
+                same_instant.push(other);
+            }
+            // In the order of time already; what happened at the same instant stands in the order of its arrival.
+            same_instant.sort_unstable_by_key(|(_, row)| ledger.entry(row.event).event_id);
+            for (place, row) in same_instant.drain(..) {
+                let entry = ledger.entry(row.event);
+                let mut names = || StoredNames {
+                    region: met.regions.of(row.region),
+                    unit_type: met.unit_types.of(row.unit_type),
+                    place,
+                };
+                let closed = row.is_closed.then(&mut names);
+                rows.serialize_element(&StoredRow {
+                    event_id: entry.event_id,
+                    dispatch: met.dispatches.of(entry.dispatch),
+                    at: row.timestamp(),
+                    status: entry.status,
+                    severity: row.severity,
+                    response_time_minutes: row.response_time_minutes,
+                    distance_km: row.distance_km,
+                    sla_met: row.sla_met,
+                    closed,
+                })?;
+            }
+        }
+        rows.end()
+    }
+}
+
 impl Snapshotted for Dispatches {
     const FOLD: Fold = Fold { schema: 2, version: 1 };
 
     fn to_snapshot(&self) -> Vec<u8> {
-        let Dispatches { retention_hours, dimension_values_max, watermark, timeline, ledger, regions, unit_types } =
-            self;
-        let mut in_order: Vec<(Option<(f64, f64)>, &Row)> = timeline.located(i64::MIN, i64::MAX).collect();
-        // In the order of time already; what happened at the same instant stands in the order of its arrival.
-        for same_instant in in_order.chunk_by_mut(|(_, a), (_, b)| a.at == b.at).filter(|rows| rows.len() > 1) {
-            same_instant.sort_unstable_by_key(|(_, row)| ledger.entry(row.event).event_id);
-        }
-        let mut region_places = Places::new(regions.numbers_end());
-        let mut unit_type_places = Places::new(unit_types.numbers_end());
-        let mut dispatch_places = Places::new(ledger.dispatch_numbers_end());
-        let row = |(place, row): (Option<(f64, f64)>, &Row)| {
-            let entry = ledger.entry(row.event);
-            let mut names = || StoredNames {
-                region: region_places.of(row.region),
-                unit_type: unit_type_places.of(row.unit_type),
-                place,
-            };
-            StoredRow {
-                event_id: entry.event_id,
-                dispatch: dispatch_places.of(entry.dispatch),
-                at: row.timestamp(),
-                status: entry.status,
-                severity: row.severity,
-                response_time_minutes: row.response_time_minutes,
-                distance_km: row.distance_km,
-                sla_met: row.sla_met,
-                closed: row.is_closed.then(&mut names),
-            }
+        let Dispatches { retention_hours, dimension_values_max, watermark, ledger, regions, unit_types, .. } = self;
+        let met = Met {
+            regions: Places::new(regions.numbers_end()),
+            unit_types: Places::new(unit_types.numbers_end()),
+            dispatches: Places::new(ledger.dispatch_numbers_end()),
         };
-        let rows = in_order.into_iter().map(row).collect();
-        let regions = region_places.in_order().map(|number| regions.name(number)).collect();
-        let unit_types = unit_type_places.in_order().map(|number| unit_types.name(number)).collect();
-        let dispatch_ids = dispatch_places.in_order().map(|number| ledger.dispatch_id(number)).collect();
-        codec::encode(&Stored {
+        let rows = Rows { state: self, met: RefCell::new(met) };
+        let stored_rows = codec::encode(&rows);
+        let met = rows.met.into_inner();
+        let mut stored = codec::encode(&StoredHead {
             retention_hours: *retention_hours,
             dimension_values_max: *dimension_values_max,
             watermark: *watermark,
-            regions,
-            unit_types,
-            dispatch_ids,
-            rows,
-        })
+            regions: met.regions.in_order().map(|number| regions.name(number)).collect(),
+            unit_types: met.unit_types.in_order().map(|number| unit_types.name(number)).collect(),
+            dispatch_ids: met.dispatches.in_order().map(|number| ledger.dispatch_id(number)).collect(),
+        });
+        // In the codec a pair is one behind the other.
+        stored.extend_from_slice(&stored_rows);
+        stored
     }
 
     fn from_snapshot(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let stored: Stored<String> = codec::decode(BINCODE_2, bytes)?;
+        let (stored, rows): (StoredHead<String>, Vec<StoredRow<String>>) = codec::decode(BINCODE_2, bytes)?;
         let mut state = Dispatches {
             retention_hours: stored.retention_hours,
             dimension_values_max: stored.dimension_values_max,
@@ -134,7 +166,7 @@ impl Snapshotted for Dispatches {
             let name = names.get(place as usize).cloned();
             name.ok_or_else(|| DecodeError::Malformed(format!("there is no {what} number {place}")))
         };
-        for row in stored.rows {
+        for row in rows {
             let dispatch_id = named(&stored.dispatch_ids, row.dispatch, "dispatch")?;
             let number = state.ledger.count(&row.event_id, &dispatch_id, row.at, row.status);
             let event = number

@@ -75,7 +75,7 @@ fn event_with(event_id: &str, timestamp: Timestamp, change: impl FnOnce(&mut Dis
 }
 
 fn batch(events: impl IntoIterator<Item = DispatchEvent>) -> IngestBatch {
-    IngestBatch { events: events.into_iter().collect() }
+    events.into_iter().collect()
 }
 
 fn empty_org() -> Org {
@@ -105,7 +105,7 @@ fn fate_of(org: &Org, event: DispatchEvent) -> &'static str {
 fn fates_of(org: &Org, events: impl IntoIterator<Item = DispatchEvent>) -> Vec<&'static str> {
     use crate::runtime::{Command, Given};
     let batch = batch(events);
-    let mut fates = vec!["accepted"; batch.events.len()];
+    let mut fates = vec!["accepted"; batch.len()];
     let given = Given::at(t(NOW));
     let report = batch.decide(org.state(), &given).expect("a batch is never refused").reply;
     for index in report.duplicates {

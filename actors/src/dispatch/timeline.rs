@@ -8,6 +8,9 @@ use crate::domain::{Severity, Timestamp};
 /// Rows of a chunk at most. Putting a row into its place moves half a chunk on average; finding a place looks at one chunk.
 const CHUNK_ROWS_MAX: usize = 512;
 
+/// So many chunks are looked at, from the last one on, before a place is searched for among all.
+const CHUNKS_NEAR: usize = 3;
+
 /// One event.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Row {
@@ -46,6 +49,11 @@ struct Chunk {
 }
 
 impl Chunk {
+    /// An empty one that will be full: only a timeline's first chunk may stay small.
+    fn with_room() -> Self {
+        Chunk { rows: Vec::with_capacity(CHUNK_ROWS_MAX), places: Vec::new() }
+    }
+
     fn first_at(&self) -> i64 {
         self.rows[0].at
     }
@@ -97,12 +105,18 @@ impl Timeline {
                 0
             }
             Some(last) if last.first_at() <= row.at => self.chunks.len() - 1,
-            Some(_) => self.chunks.partition_point(|chunk| chunk.first_at() <= row.at).saturating_sub(1),
+            Some(_) => {
+                let begins_before = |chunk: &Chunk| chunk.first_at() <= row.at;
+                // Most of what comes out of order is a little late.
+                let near = self.chunks.iter().rev().take(CHUNKS_NEAR).position(begins_before);
+                let far = || self.chunks.partition_point(begins_before).saturating_sub(1);
+                near.map_or_else(far, |behind| self.chunks.len() - 1 - behind)
+            }
         };
         if self.chunks[index].rows.len() == CHUNK_ROWS_MAX {
             let is_behind_all = index + 1 == self.chunks.len() && self.chunks[index].last_at() <= row.at;
             // In order of time chunks are left full; only what comes out of order halves them.
-            let next = if is_behind_all { Chunk::default() } else { self.chunks[index].split() };
+            let next = if is_behind_all { Chunk::with_room() } else { self.chunks[index].split() };
             let goes_to_next = is_behind_all || next.first_at() <= row.at;
             self.chunks.insert(index + 1, next);
             self.chunks[index + usize::from(goes_to_next)].insert(row, place);

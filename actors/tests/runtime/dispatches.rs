@@ -53,14 +53,14 @@ fn an_org_answers_the_same_after_a_restart_and_reports_what_it_knows_as_duplicat
             assert_eq!(wait(registry.tell("org", SetRetention { hours: 48 }, Caller::default())), Ok(true));
             let replies: Vec<_> = events(300)
                 .chunks(50)
-                .map(|chunk| registry.tell("org", IngestBatch { events: chunk.to_vec() }, Caller::default()))
+                .map(|chunk| registry.tell("org", IngestBatch::from_iter(chunk.to_vec()), Caller::default()))
                 .collect();
             for reply in replies {
                 assert_eq!(wait(reply).expect("accepted").accepted, 50);
             }
         }
         answered.push(answers(&registry));
-        let again = wait(registry.tell("org", IngestBatch { events: events(300) }, Caller::default()));
+        let again = wait(registry.tell("org", IngestBatch::from_iter(events(300)), Caller::default()));
         let again = again.expect("a report");
         assert_eq!((again.accepted, again.duplicates.len(), again.rejected.len()), (0, 300, 0));
         assert_eq!(journal.stat().events, 301);
@@ -76,7 +76,7 @@ fn an_auditor_reads_every_payload_and_is_told_what_cannot_be_read() {
     let world = World::new();
     let registry: Registry<Dispatches> = Registry::new(&world.runtime);
     wait(registry.tell("org", SetRetention { hours: 7 }, Caller::default())).expect("accepted");
-    wait(registry.tell("org", IngestBatch { events: events(1) }, Caller::default())).expect("accepted");
+    wait(registry.tell("org", IngestBatch::from_iter(events(1)), Caller::default())).expect("accepted");
     wait(world.add("a", 1)).expect("accepted");
     let mut unknown = world.foreign("a", 1, "retention-set", 1);
     unknown.stream = "dispatch/other".parse().expect("a stream");

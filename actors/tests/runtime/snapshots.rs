@@ -180,7 +180,7 @@ fn deleting_all_of_them_changes_no_state() {
             for org in ["org", "other"] {
                 wait(orgs.tell(org, SetRetention { hours: 2 }, Caller::default())).expect("accepted");
                 for chunk in dispatches(400).chunks(37) {
-                    wait(orgs.tell(org, IngestBatch { events: chunk.to_vec() }, Caller::default())).expect("accepted");
+                    wait(orgs.tell(org, IngestBatch::from_iter(chunk.to_vec()), Caller::default())).expect("accepted");
                 }
             }
             for (id, count) in [("a", 130), ("b", 3)] {

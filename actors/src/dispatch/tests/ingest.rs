@@ -1,10 +1,13 @@
 //! Which events are counted, and what is said of those that are not.
 
+use std::collections::HashMap;
+
 use serde_json::{Value, json};
 
 use super::*;
 use crate::domain::Severity;
 use crate::error::Invalid;
+use crate::runtime::{Aggregate as _, Command as _, Event as _, Given};
 
 #[test]
 fn an_accepted_event_is_recorded_with_all_it_says() {
@@ -209,7 +212,9 @@ fn the_watermark_moves_inside_a_batch() {
 #[test]
 fn what_is_forgotten_on_the_way_counts_no_more_also_within_a_batch() {
     let events = || [event("e", now_plus(-25 * HOUR)), event("new", now_plus(0)), event("e", now_plus(-HOUR))];
-    assert_eq!(fates_of(&empty_org(), events()), ["accepted"; 3]);
+    let again = event("e", now_plus(-HOUR));
+    let fates = fates_of(&empty_org(), events().into_iter().chain([again]));
+    assert_eq!(fates, ["accepted", "accepted", "accepted", "duplicate"]);
     let together = empty_org().when(batch(events())).then_accepted();
     let apart = events().into_iter().fold(empty_org(), |org, event| org.when(batch([event])).then_accepted());
     assert_eq!(together.history(), apart.history());
@@ -240,6 +245,52 @@ fn invalid_rules_over_in_future_over_too_late_over_duplicate() {
         .when(batch([event("w", t("2027-01-01T00:00:00Z"))]))
         .then_accepted();
     assert_eq!(fate_of(&far, event("e", now_plus(HOUR))), "in_future");
+}
+
+#[test]
+fn what_is_left_out_is_named_by_its_place_in_the_batch() {
+    let invalid = |event: &mut DispatchEvent| event.distance_km = f64::NAN;
+    let events = [
+        event_with("a", now_plus(0), invalid),
+        event("b", now_plus(0)),
+        event("c", now_plus(HOUR)),
+        event_with("d", now_plus(0), invalid),
+        event_with("e", now_plus(0), invalid),
+        event("b", now_plus(0)),
+        event("f", now_plus(-30 * HOUR)),
+        event("g", now_plus(0)),
+        event_with("h", now_plus(0), invalid),
+    ];
+    let expected =
+        ["invalid", "accepted", "in_future", "invalid", "invalid", "duplicate", "too_late", "accepted", "invalid"];
+    assert_eq!(fates_of(&empty_org(), events.clone()), expected);
+    let decision = batch(events).decide(&Dispatches::default(), &Given::at(t(NOW))).expect("a batch is never refused");
+    let rejected: Vec<usize> = decision.reply.rejected.iter().map(|rejected| rejected.index).collect();
+    assert_eq!(rejected, [0, 2, 3, 4, 6, 8], "in the order of the batch");
+    let recorded: Vec<String> = decision.events.iter().map(|event| event.to_json()["event_id"].to_string()).collect();
+    assert_eq!(recorded, ["\"b\"", "\"g\""]);
+}
+
+#[test]
+fn ids_of_the_same_hash_are_told_apart() {
+    let mut state = Dispatches::default();
+    let mut met = HashMap::new();
+    // A hash has 32 bits, so that two of some hundred thousand ids share one.
+    let (one, other) = (0..)
+        .map(|number| format!("e-{number}"))
+        .find_map(|id| met.insert(state.ledger.hashed(&id).spread(), id.clone()).map(|known| (known, id)))
+        .expect("there is no end of ids");
+    let reported = |id: &str, at| event_with(id, at, |event| event.dispatch_id = id.into());
+    let both = || batch([reported(&one, now_plus(-2 * HOUR)), reported(&other, now_plus(0))]);
+    let decide = |state: &Dispatches| both().decide(state, &Given::at(t(NOW))).expect("a batch is never refused");
+    let first = decide(&state);
+    assert_eq!(first.reply, IngestReport { accepted: 2, ..IngestReport::default() });
+    first.events.iter().for_each(|event| state.evolve(event).expect("they are two events"));
+    assert_eq!(decide(&state).reply.duplicates, [0, 1]);
+    assert_eq!(state.ledger.dispatch_ids().count(), 2);
+    state.evolve(&Event::RetentionSet(RetentionSet { hours: 1 })).expect("it is in range");
+    assert_eq!((state.has_counted(&one), state.has_counted(&other)), (false, true));
+    assert_eq!(state.ledger.dispatch_ids().collect::<Vec<_>>(), [other.as_str()]);
 }
 
 #[test]

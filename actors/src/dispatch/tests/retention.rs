@@ -97,6 +97,25 @@ fn forgetting_takes_measures_ids_and_statuses_with_it() {
 }
 
 #[test]
+fn ids_are_known_while_they_are_kept_however_many_were_forgotten() {
+    let id = |number: i64| format!("event-{number:04}");
+    // Some are forgotten with every event from the sixtieth on, so that the ids move together more than once.
+    let mut org = Org::given([retention_set(1)]).at(t(NOW));
+    for hour in 0..40 {
+        let at = |number: i64| now_plus((hour * 60 + number - 2_400) * MIN);
+        let events = (0..60).map(|number| event(&id(hour * 60 + number), at(number)));
+        org = org.when(batch(events)).then_accepted();
+        assert!(org.state().ledger.id_bytes() < 8 << 10, "{} bytes of ids", org.state().ledger.id_bytes());
+    }
+    for number in 2_340..2_400 {
+        assert_eq!(fate_of(&org, event(&id(number), now_plus((number - 2_400) * MIN))), "duplicate", "{number}");
+        let dispatch_id = format!("d-{}", id(number));
+        assert!(org.state().ledger.dispatch_ids().any(|known| known == dispatch_id), "{dispatch_id}");
+    }
+    assert!(!org.state().has_counted(&id(2_300)));
+}
+
+#[test]
 fn events_before_1970_are_kept_and_forgotten_by_the_same_rule() {
     let at = |text| t(text);
     let org = Org::given([retention_set(1)])
