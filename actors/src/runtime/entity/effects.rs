@@ -97,7 +97,7 @@ impl<A: Effectful, H: EffectHandler<A>> Performer<A> for HandlerPerformer<A, H> 
             Box::pin(async move {
                 let outcome = handler.perform(stream.id(), id, effect).await;
                 // Nobody waits: an outcome that is refused leaves its effect on the list, and so it comes again.
-                Job::command(outcome, Caller::default(), ReplyTo { passes, sender: oneshot::channel().0 })
+                Job::command(outcome, Caller::default(), ReplyTo { passes, sender: oneshot::channel().0 }).boxed()
             })
         }))
     }
