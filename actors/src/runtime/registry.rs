@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::abilities::{EffectHandler, Effectful};
 use super::aggregate::{Aggregate, Caller, Command, Given, Query};
 use super::entity::{Entity, HandlerPerformer, Job, Parts, Performer, ReplyTo, Retire, Work, unavailable};
-use super::gate::{Gate, Pass, Refused};
+use super::gate::{Admitted, Pass, Refused, Room};
 use super::incarnation::Incarnation;
 use super::metrics::Metrics;
 use super::recovery::{Until, as_of, recover_many};
@@ -59,8 +59,8 @@ struct Live<A: Aggregate> {
 
 struct Slot<A: Aggregate> {
     addr: Addr<Entity<A>>,
-    gate: Arc<Gate>,
-    holds: Arc<Gate>,
+    room: Arc<Room>,
+    holds: Arc<Room>,
     /// Whether a message that makes it look after itself is on its way: one is enough.
     is_attended: Arc<AtomicBool>,
     used_at: Timestamp,
@@ -68,7 +68,7 @@ struct Slot<A: Aggregate> {
 
 impl<A: Aggregate> Slot<A> {
     fn may_leave(&self) -> bool {
-        self.gate.inside() == 0 && self.holds.inside() == 0
+        self.room.inside() == 0 && self.holds.inside() == 0
     }
 }
 
@@ -229,7 +229,7 @@ impl<A: Aggregate> Entities<A> {
         prepared: Option<Box<Incarnation<A>>>,
         job: impl FnOnce(&Slot<A>, ReplyTo<R>) -> Job<A, W>,
     ) -> Result<Reply<R>, Error> {
-        let in_system = self.runtime.enter()?;
+        let admitted = self.runtime.shared.admit()?;
         let (sender, reply) = reply_channel();
         let now = self.runtime.shared.clock.now();
         let mut guard = self.live();
@@ -247,9 +247,9 @@ impl<A: Aggregate> Entities<A> {
             }
         };
         slot.used_at = now;
-        let in_entity = slot.gate.enter().map_err(|refused| refusal("the entity's queue", refused))?;
+        let seat = slot.room.seat(admitted).map_err(|refused| refusal("the entity's queue", refused))?;
         // `do_send` passes over the mailbox's own bound; the gates are the bound, and they count until the reply.
-        let job = job(slot, ReplyTo { passes: [in_system, in_entity], sender });
+        let job = job(slot, ReplyTo { effect: None, seat, sender });
         slot.addr.do_send(job);
         if live.slots.len() > self.runtime.shared.limits.entities_live_max {
             self.retire(live, LEAVING_PER_MESSAGE, |_| false);
@@ -258,7 +258,7 @@ impl<A: Aggregate> Entities<A> {
     }
 
     fn started(&self, stream: StreamId, prepared: Option<Box<Incarnation<A>>>, now: Timestamp) -> Slot<A> {
-        let holds = Gate::new(usize::MAX);
+        let holds = Room::unbounded();
         let addr = self.runtime.start_entity(Parts {
             stream,
             shared: Arc::clone(&self.runtime.shared),
@@ -266,8 +266,8 @@ impl<A: Aggregate> Entities<A> {
             prepared,
             holds: Arc::clone(&holds),
         });
-        let gate = Gate::new(self.runtime.shared.limits.entity_messages_max);
-        Slot { addr, gate, holds, is_attended: Arc::default(), used_at: now }
+        let room = Room::within(&self.runtime.shared.gate, self.runtime.shared.limits.entity_messages_max);
+        Slot { addr, room, holds, is_attended: Arc::default(), used_at: now }
     }
 
     /// Takes those out of memory that are idle by when they were used last, or as many as are too many.
@@ -511,7 +511,7 @@ impl<A: Aggregate> Port for Entities<A> {
     fn measure(&self, metrics: &mut Metrics) {
         let live = self.live();
         metrics.entities_live.insert(A::KIND.as_str(), live.slots.len());
-        let longest = live.slots.values().map(|slot| slot.gate.inside()).max().unwrap_or_default();
+        let longest = live.slots.values().map(|slot| slot.room.inside()).max().unwrap_or_default();
         metrics.mailbox_len_longest = metrics.mailbox_len_longest.max(longest);
     }
 }
@@ -527,12 +527,16 @@ fn streams_of<A: Aggregate>(shared: &Shared) -> Vec<StreamId> {
 
 impl Shared {
     pub(super) fn enter(&self) -> Result<Pass, Error> {
-        let entered = match self.gate.enter() {
+        self.admit().map(|admitted| admitted.keep(&self.gate))
+    }
+
+    fn admit(&self) -> Result<Admitted<'_>, Error> {
+        let admitted = match self.gate.admit() {
             // Stopping waits for effects, and so for what they ask.
-            Err(Refused::Closed) if self.is_in_effect() => self.gate.enter_though_closed(),
-            entered => entered,
+            Err(Refused::Closed) if self.is_in_effect() => self.gate.admit_though_closed(),
+            admitted => admitted,
         };
-        entered.map_err(|refused| refusal("the system's queue", refused))
+        admitted.map_err(|refused| refusal("the system's queue", refused))
     }
 }
 

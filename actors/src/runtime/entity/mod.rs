@@ -27,23 +27,24 @@ use self::snapshots::Pace;
 use self::under_way::Behind;
 use super::aggregate::{Aggregate, Caller, Command, Query};
 use super::backoff;
-use super::gate::{Gate, Pass};
+use super::gate::{Pass, Room, Seat};
 use super::incarnation::Incarnation;
 use super::shared::Shared;
 use crate::domain::Timestamp;
 use crate::error::{Error, Kind};
 
-/// Where an asker gets the reply, and the passes that are given back with it.
+/// Where an asker gets the reply, and what is given back with it.
 pub(super) struct ReplyTo<R> {
     /// First, so that they are given back before the asker hears of it, also when a panic drops this.
-    pub(super) passes: [Pass; 2],
+    pub(super) effect: Option<Pass>,
+    pub(super) seat: Seat,
     pub(super) sender: oneshot::Sender<Result<R, Error>>,
 }
 
 impl<R> ReplyTo<R> {
     fn send(self, reply: Result<R, Error>) {
-        // Passes first: an asker that has its reply finds the gate as it left it.
-        drop(self.passes);
+        // These first: an asker that has its reply finds the gate as it left it.
+        drop((self.effect, self.seat));
         // An asker that went away wants no reply; what it asked for has happened all the same.
         let _ = self.sender.send(reply);
     }
@@ -144,7 +145,7 @@ pub(super) struct Entity<A: Aggregate> {
     /// Whether its outbox was looked at since it was rebuilt, or since background work began.
     has_handed_out: bool,
     /// What keeps it in memory beside the messages under way: effects, until what came of them is durable.
-    holds: Arc<Gate>,
+    holds: Arc<Room>,
 }
 
 /// The stages of its life. From `Ready` it falls back to `Refusing` when something fails; after a failed write it counts as
@@ -182,7 +183,7 @@ pub(super) struct Parts<A: Aggregate> {
     pub(super) shared: Arc<Shared>,
     pub(super) performer: Option<Arc<dyn Performer<A>>>,
     pub(super) prepared: Option<Box<Incarnation<A>>>,
-    pub(super) holds: Arc<Gate>,
+    pub(super) holds: Arc<Room>,
 }
 
 impl<A: Aggregate> Entity<A> {
