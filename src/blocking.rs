@@ -239,6 +239,10 @@ impl Audit {
         block_on(self.0.page(filter, after))
     }
 
+    pub fn subscribe(&self, filter: AuditFilter, after: u64) -> Result<AuditEntries, Error> {
+        self.0.subscribe(filter, after).map(AuditEntries)
+    }
+
     pub fn streams(&self) -> Vec<StreamEntry> {
         self.0.streams()
     }
@@ -253,6 +257,17 @@ impl Audit {
 
     pub fn verify(&self, expected: Option<Hash>) -> Result<Verification, Error> {
         block_on(self.0.verify(expected))
+    }
+}
+
+/// The entries of a subscription, one after the other; each call waits for the next. Ends when IonVeil shuts down.
+pub struct AuditEntries(api::AuditEntries);
+
+impl Iterator for AuditEntries {
+    type Item = Result<AuditEntry, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        block_on(self.0.next())
     }
 }
 

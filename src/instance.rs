@@ -391,6 +391,23 @@ impl IonVeil {
         self.inner.alerts.clone()
     }
 
+    /// The entity behind alert rules, [`rules::ALL`], for hosts that send the messages of [`crate::rules`] themselves. Each org
+    /// takes changed rules over with its next check; a running system sees to it within the check interval.
+    pub fn rules(&self) -> Registry<Rules> {
+        self.inner.rules.clone()
+    }
+
+    /// The entities behind escalation policies, one per org, for hosts that send the messages of [`crate::escalation`]
+    /// themselves; policies are taken over as [`IonVeil::rules`] are.
+    pub fn escalations(&self) -> Registry<Escalation> {
+        self.inner.escalation.clone()
+    }
+
+    /// The outboxes, one per org, for hosts that send the messages of [`crate::notification`] themselves.
+    pub fn notifications(&self) -> Registry<Notifications> {
+        self.inner.notifications.clone()
+    }
+
     /// Rules, incidents and alerts.
     pub fn sla_monitor_service(&self) -> SlaMonitorService {
         SlaMonitorService::new(self)

@@ -38,10 +38,10 @@ mod simulation_pool;
 mod updates;
 
 pub use api::{
-    AlertSuppressionManager, AnalyzeTrend, Audit, AuditEntry, AuditFilter, DetectAnomalies, DispatchAggregator,
-    EscalationManager, Explanation, FieldPerformance, GeographicBreakdown, IncidentCheck, IngestStream, Ingested,
-    JournalHead, JournalStat, NotificationOutbox, PolicyEngine, PolicySimulator, Settled, SimulationRequest,
-    SlaMonitorService, Span, StreamEntry, TrendAnalyzer, Verification, verify_data,
+    AlertSuppressionManager, AnalyzeTrend, Audit, AuditEntries, AuditEntry, AuditFilter, DetectAnomalies,
+    DispatchAggregator, EscalationManager, Explanation, FieldPerformance, GeographicBreakdown, IncidentCheck,
+    IngestStream, Ingested, JournalHead, JournalStat, NotificationOutbox, PolicyEngine, PolicySimulator, Settled,
+    SimulationRequest, SlaMonitorService, Span, StreamEntry, TrendAnalyzer, Verification, verify_data,
 };
 pub use contracts::{ServiceContract, ServiceRegistry};
 pub use error::Error;

@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::audit_entries::AuditEntries;
 use crate::error::Error;
 use crate::instance::{IonVeil, journal_dir};
 
@@ -23,7 +24,7 @@ use crate::instance::{IonVeil, journal_dir};
 pub(crate) const SYSTEM: &str = "system";
 
 /// Entries of one page at most.
-const PAGE_ENTRIES_MAX: usize = 1_000;
+pub(super) const PAGE_ENTRIES_MAX: usize = 1_000;
 
 /// Reads and verifies the journal of a running IonVeil.
 #[derive(Clone)]
@@ -165,6 +166,16 @@ impl Audit {
         Ok(self.ionveil.inner.runtime.run_blocking(read).await?)
     }
 
+    /// The matching entries after a position (0 to begin with): those that are there, then those that come, each once they are
+    /// on disk. For hosts that act on what happens.
+    ///
+    /// # Errors
+    /// `invalid` when the filter asks for what nothing can be called, `unavailable` after the shutdown.
+    pub fn subscribe(&self, filter: AuditFilter, after: u64) -> Result<AuditEntries, Error> {
+        filter.check()?;
+        Ok(AuditEntries::new(Arc::clone(&self.ionveil.inner.runtime), filter, after)?)
+    }
+
     /// Every stream with its length, by address.
     pub fn streams(&self) -> Vec<StreamEntry> {
         let streams = self.ionveil.inner.runtime.journal().streams().into_iter();
@@ -243,24 +254,38 @@ fn head_of(head: ionveil_journal::Head) -> JournalHead {
 }
 
 fn read_page(journal: &dyn Journal, filter: &AuditFilter, after: u64) -> Result<Vec<AuditEntry>, ServiceError> {
+    let Some(stream) = &filter.stream else { return read_behind(journal, filter, after) };
+    let from = Sequence::new(filter.from_sequence.unwrap_or(1));
+    let to = Sequence::new(filter.to_sequence.unwrap_or(u64::MAX));
+    matching(journal, filter, after, |visit| journal.read_stream(stream, from, to, visit))
+}
+
+/// As [`read_page`], but never looks at what lies before the position: for who follows the journal.
+pub(super) fn read_behind(
+    journal: &dyn Journal,
+    filter: &AuditFilter,
+    after: u64,
+) -> Result<Vec<AuditEntry>, ServiceError> {
+    let from = Position::new(after).plus(1);
+    matching(journal, filter, after, |visit| journal.read_all(from, Position::MAX, visit))
+}
+
+fn matching(
+    journal: &dyn Journal,
+    filter: &AuditFilter,
+    after: u64,
+    read: impl FnOnce(&mut dyn FnMut(&Record<'_>) -> ControlFlow<()>) -> Result<(), ionveil_journal::Error>,
+) -> Result<Vec<AuditEntry>, ServiceError> {
     let named = Named::by(filter, journal)?;
     let mut entries = Vec::new();
-    let mut visit = |record: &Record<'_>| {
+    read(&mut |record| {
         if record.position.get() > after
             && let Some(entry) = filter.entry(record, &named)
         {
             entries.push(entry);
         }
         if entries.len() == PAGE_ENTRIES_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    };
-    match &filter.stream {
-        Some(stream) => {
-            let from = Sequence::new(filter.from_sequence.unwrap_or(1));
-            let to = Sequence::new(filter.to_sequence.unwrap_or(u64::MAX));
-            journal.read_stream(stream, from, to, &mut visit)?;
-        }
-        None => journal.read_all(Position::new(after).plus(1), Position::MAX, &mut visit)?,
-    }
+    })?;
     Ok(entries)
 }
 

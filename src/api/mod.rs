@@ -2,6 +2,7 @@
 
 mod alert_suppression_manager;
 mod audit;
+mod audit_entries;
 mod dispatch_aggregator;
 mod escalation_manager;
 mod field_performance;
@@ -19,6 +20,7 @@ mod window_judging;
 pub use alert_suppression_manager::AlertSuppressionManager;
 pub(crate) use audit::SYSTEM;
 pub use audit::{Audit, AuditEntry, AuditFilter, JournalHead, JournalStat, StreamEntry, Verification, verify_data};
+pub use audit_entries::AuditEntries;
 pub use dispatch_aggregator::{DispatchAggregator, Ingested};
 pub use escalation_manager::EscalationManager;
 pub use field_performance::{FieldPerformance, Span};

@@ -151,7 +151,8 @@ fn expectation(cause: &str) -> String {
         "number too large to fit in target type" => "a smaller whole number",
         "number too small to fit in target type" => "a larger whole number",
         "invalid float literal" | "cannot parse float from empty string" => "a number",
-        other => other,
+        // Of a number that is out of range: the number, which is told apart, then the range.
+        other => other.split_once(" is not in ").map_or(other, |(_, range)| range),
     };
     expected.to_owned()
 }

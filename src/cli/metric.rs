@@ -20,7 +20,7 @@ use super::time;
       --start 2013-08-01T00:00:00Z --end latest
 
 Times are RFC 3339, now, latest (just after the org's latest event) or -1h (from now). The windows are whole: from the one
-that holds --start to the one that holds the last instant before --end. --as-of takes the place of now.")]
+that holds --start to the one that holds the last instant before --end. --as-of takes the place of now, also in -1h.")]
 pub(super) struct Args {
     /// Whose dispatches.
     #[arg(long)]

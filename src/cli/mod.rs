@@ -41,6 +41,7 @@ mod timeline;
 mod trend;
 mod utilisation;
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -239,9 +240,10 @@ fn quiet_panics_of_sled() {
     }));
 }
 
-/// Logs go to stderr; `IONVEIL_LOG` says how much, by default warnings.
+/// Logs go to stderr, in colours only on a terminal; `IONVEIL_LOG` says how much, by default warnings.
 fn start_logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("IONVEIL_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,sled=off"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let logging = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if std::io::stderr().is_terminal() { logging.init() } else { logging.with_ansi(false).init() }
 }

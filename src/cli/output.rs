@@ -57,16 +57,25 @@ impl Output {
     }
 }
 
-/// A table for people: headings, then rows; columns named in `numbers` are aligned to the right.
+/// A table for people: headings, then rows. Columns of figures are aligned to the right.
 pub(super) fn table<const N: usize>(headings: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    let rows: Vec<[String; N]> = rows.into_iter().collect();
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING).set_header(headings);
-    table.add_rows(rows);
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(comfy_table::CellAlignment::Right);
+    for (index, column) in table.column_iter_mut().enumerate() {
+        if rows.iter().all(|row| is_figure(&row[index])) {
+            column.set_cell_alignment(comfy_table::CellAlignment::Right);
+        }
     }
+    table.add_rows(rows);
     let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     lines.join("\n")
+}
+
+/// Whether it is a number, a share, an interval of such, or the lack of one.
+fn is_figure(cell: &str) -> bool {
+    let is_number = |text: &str| text.trim_end_matches(" %").parse::<f64>().is_ok();
+    cell.is_empty() || cell == "–" || cell.split(" to ").all(is_number)
 }
 
 /// A number for people: at most three decimals.

@@ -145,6 +145,9 @@ fn what_if_for_people(what_if: &WhatIf) -> String {
         what_if.proposed.len(),
         what_if.escalations,
     );
+    if rows.is_empty() {
+        return format!("{summary}: the same ones");
+    }
     format!("{summary}\n{}", table(["", "at", "rule", "incident", "severity"], rows))
 }
 

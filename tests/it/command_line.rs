@@ -97,6 +97,8 @@ fn times_are_absolute_or_relative_or_the_latest_event() {
     };
     assert_eq!(samples(&["--end", "latest"]), 2);
     assert_eq!(samples(&["--as-of", "latest"]), 2);
+    // An hour ago is an hour before the instant that is asked as of.
+    assert_eq!(samples(&["--as-of", "latest", "--start", "-1h", "--end", "now"]), 2);
     assert_eq!(samples(&["--as-of", "2026-01-31T12:00:00Z"]), 0);
     assert_eq!(samples(&["--as-of", "2026-01-31T13:00:00+01:00", "--start", "2026-01-31T11:00:00Z"]), 0);
     assert_eq!(samples(&["--start", "2026-01-31T12:00:00Z", "--end", "now"]), 2);
@@ -372,6 +374,8 @@ fn wrong_usage_is_an_error_of_kind_invalid() {
     home.run(&["snapshot", "--org"]).invalid("org", "missing");
     home.run(&["nonsense"]).invalid("nonsense", "nonsense");
     home.run(&["completions", "tcsh"]).invalid("SHELL", "tcsh");
+    let error = home.run(&["ingest", "--org", "sffd", "--retention-hours", "-1", "-"]).invalid("retention_hours", "-1");
+    assert_eq!(error["allowed"], "0..=4294967295");
     for args in [&[][..], &["journal"]] {
         home.run(args).invalid("COMMAND", "missing");
     }

@@ -105,6 +105,7 @@ impl Ran {
             stderr: text(&output.stderr),
         };
         assert!(!ran.stderr.contains("panicked"), "{ran}");
+        assert!(!ran.stderr.contains('\u{1b}'), "colours, and no terminal\n{ran}");
         ran
     }
 

@@ -67,24 +67,25 @@ impl World {
 struct Oracle<'a>(&'a [DispatchEvent]);
 
 impl Oracle<'_> {
-    fn instant(&self, instant: Instant) -> Timestamp {
+    fn instant(&self, instant: Instant, now: Timestamp) -> Timestamp {
         match instant {
             Instant::At(at) => at,
-            Instant::FromNow(micros) => at(NOW).saturating_add_micros(micros),
+            Instant::FromNow(micros) => now.saturating_add_micros(micros),
             Instant::Latest => {
-                self.0.iter().map(|event| event.timestamp).max().map_or(at(NOW), |at| at.saturating_add_micros(1))
+                self.0.iter().map(|event| event.timestamp).max().map_or(now, |at| at.saturating_add_micros(1))
             }
         }
     }
 
     /// `None` when the question is to be refused.
     fn answer(&self, question: &GetMetric) -> Option<Vec<Value>> {
-        let as_of = question.as_of.map(|as_of| self.instant(as_of));
-        let mut end = question.end.map_or(as_of.unwrap_or(at(NOW)), |end| self.instant(end)).as_micros();
+        let as_of = question.as_of.map(|as_of| self.instant(as_of, at(NOW)));
+        let now = as_of.unwrap_or(at(NOW));
+        let mut end = question.end.map_or(now, |end| self.instant(end, now)).as_micros();
         if let Some(as_of) = as_of {
             end = end.min(as_of.as_micros());
         }
-        let start = question.start.map_or(end - MICROS_PER_HOUR, |start| self.instant(start).as_micros());
+        let start = question.start.map_or(end - MICROS_PER_HOUR, |start| self.instant(start, now).as_micros());
         if start >= end {
             return None;
         }

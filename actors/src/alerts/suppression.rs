@@ -67,8 +67,8 @@ pub(super) fn compile(pattern: &str) -> Result<Regex, Invalid> {
     if pattern.is_empty() || pattern.chars().count() > PATTERN_CHARS_MAX {
         return Err(Invalid::new("rule_pattern", format_args!("{pattern:?}"), allowed));
     }
-    let build = |pattern: &str| {
-        RegexBuilder::new(pattern).size_limit(PATTERN_BYTES_MAX).build().map_err(|error| {
+    let build = |whole: &str| {
+        RegexBuilder::new(whole).size_limit(PATTERN_BYTES_MAX).build().map_err(|error| {
             let problem = error.to_string();
             let reason = problem.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
             Invalid::new("rule_pattern", format_args!("{pattern:?}"), format!("{allowed}: {reason}"))
@@ -76,7 +76,8 @@ pub(super) fn compile(pattern: &str) -> Result<Regex, Invalid> {
     };
     // By itself first: what only makes sense inside our own parentheses is no pattern.
     build(pattern)?;
-    build(&format!(r"\A(?:{pattern})\z"))
+    // A comment at the end of a pattern, which `(?x)` allows, goes on to the end of the line.
+    build(&format!(r"\A(?:{pattern})\z")).or_else(|_| build(&format!("\\A(?:{pattern}\n)\\z")))
 }
 
 /// The end of a suppression that lasts so long.
@@ -101,12 +102,15 @@ mod tests {
             ("(?i)SLA-[0-9]+", "sla-42", true),
             ("sla$", "sla", true),
             ("sla", "sla\n", false),
+            ("(?x) sla  # of all", "sla", true),
+            ("(?x) sla  # of all", "sla-1", false),
         ] {
             assert_eq!(compile(pattern).expect(pattern).is_match(id), expected, "{pattern} on {id:?}");
         }
         let long = "a".repeat(PATTERN_CHARS_MAX + 1);
         for bad in ["", "(", "[z-a]", "a)(b", "(?P<", r"\p{nothing}", "a{100000}{1000}", long.as_str()] {
-            assert_eq!(compile(bad).expect_err(bad).field, "rule_pattern");
+            let refusal = compile(bad).expect_err(bad);
+            assert_eq!(refusal, Invalid::new("rule_pattern", format_args!("{bad:?}"), refusal.allowed.clone()));
         }
         // Where a backtracking engine would need longer than anybody lives.
         assert!(!compile("(a*)*b").expect("a pattern").is_match(&"a".repeat(5_000)));

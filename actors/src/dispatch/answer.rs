@@ -69,7 +69,7 @@ impl Query<Dispatches> for GetDashboardSnapshot {
     type Answer = DashboardSnapshot;
 
     fn answer(self, state: &Dispatches, given: &Given) -> Result<DashboardSnapshot, Error> {
-        let as_of = self.as_of.map_or(given.now, |instant| resolve(state, given, instant));
+        let as_of = self.as_of.map_or(given.now, |instant| resolve(state, given.now, instant));
         let last_before = as_of.saturating_add_micros(-1);
         let end = (minute_of(last_before) + 1) * MICROS_PER_MINUTE;
         let hour = Windows { start: end - MICROS_PER_HOUR, end, width: None, count: 1 };
@@ -275,11 +275,11 @@ impl Query<Dispatches> for GetWatermark {
     }
 }
 
-pub(super) fn resolve(state: &Dispatches, given: &Given, instant: Instant) -> Timestamp {
+pub(super) fn resolve(state: &Dispatches, now: Timestamp, instant: Instant) -> Timestamp {
     match instant {
         Instant::At(at) => at,
-        Instant::FromNow(micros) => given.now.saturating_add_micros(micros),
-        Instant::Latest => state.watermark().map_or(given.now, |latest| latest.saturating_add_micros(1)),
+        Instant::FromNow(micros) => now.saturating_add_micros(micros),
+        Instant::Latest => state.watermark().map_or(now, |latest| latest.saturating_add_micros(1)),
     }
 }
 
@@ -291,12 +291,13 @@ pub(super) fn span_of(
     end: Option<Instant>,
     as_of: Option<Instant>,
 ) -> Result<(Timestamp, Timestamp), Error> {
-    let as_of = as_of.map(|instant| resolve(state, given, instant));
+    let as_of = as_of.map(|instant| resolve(state, given.now, instant));
+    // Asked as if it were then, so that an hour ago is an hour before it.
     let now = as_of.unwrap_or(given.now);
-    let end = end.map_or(now, |instant| resolve(state, given, instant));
+    let end = end.map_or(now, |instant| resolve(state, now, instant));
     let end = as_of.map_or(end, |as_of| end.min(as_of));
     let hour_before = end.saturating_add_micros(-MICROS_PER_HOUR);
-    let start = start.map_or(hour_before, |instant| resolve(state, given, instant));
+    let start = start.map_or(hour_before, |instant| resolve(state, now, instant));
     if start >= end {
         return Err(Invalid::new("start", start, format!("before end, which is {end}")).into());
     }

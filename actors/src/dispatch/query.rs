@@ -195,9 +195,9 @@ impl Dimensions {
 pub enum Instant {
     /// That instant.
     At(Timestamp),
-    /// The clock's, when the question is answered, plus so many microseconds.
+    /// Now, plus so many microseconds. Now is the clock's, when the question is answered, or what it is asked as of.
     FromNow(i64),
-    /// Just after the latest accepted event (its time + 1 µs); the clock's when there is none.
+    /// Just after the latest accepted event (its time + 1 µs); now when there is none.
     Latest,
 }
 

@@ -59,7 +59,7 @@ impl Query<Dispatches> for GetSeries {
         let Some(width) = self.window.width_micros() else {
             return Err(Invalid::new("window", self.window, "1m, 5m, 15m, 1h, 6h, 1d").into());
         };
-        let now = self.as_of.map_or(given.now, |as_of| resolve(state, given, as_of));
+        let now = self.as_of.map_or(given.now, |as_of| resolve(state, given.now, as_of));
         // Windows are counted from 1970; the one that holds now is not finished.
         let finished = now.as_micros().div_euclid(width) - 1;
         let window_of = |at: Timestamp| at.as_micros().div_euclid(width);
@@ -69,10 +69,10 @@ impl Query<Dispatches> for GetSeries {
                 span_of(state, given, start, end, None)?;
             }
             if let Some(start) = start {
-                first = window_of(resolve(state, given, start));
+                first = window_of(resolve(state, given.now, start));
             }
             if let Some(end) = end {
-                last = last.min(window_of(resolve(state, given, end).saturating_add_micros(-1)));
+                last = last.min(window_of(resolve(state, given.now, end).saturating_add_micros(-1)));
             }
             in_full = (full && start.is_some(), full && end.is_some());
         }

@@ -175,7 +175,7 @@ pub struct PreparedPattern {
 }
 
 /// Elements between two looks at the flag: some hundred microseconds of work.
-const CANCEL_STRIDE: usize = 1 << 15;
+pub(super) const CANCEL_STRIDE: usize = 1 << 15;
 
 impl PreparedPattern {
     /// Sorts events by offset, those of equal offsets in the order given, and leaves out what is at or after
@@ -290,7 +290,7 @@ impl PreparedPattern {
 
 /// A stable sort by offset that looks at the flag: the one of the standard library on pieces, then merging of neighbours.
 fn sort(events: &mut Vec<(Offset, bool)>, cancel: &Cancel) -> Result<(), Cancelled> {
-    if events.is_sorted_by_key(|event| event.0) {
+    if is_sorted(events, cancel)? {
         return Ok(());
     }
     for piece in events.chunks_mut(CANCEL_STRIDE) {
@@ -319,6 +319,18 @@ fn sort(events: &mut Vec<(Offset, bool)>, cancel: &Cancel) -> Result<(), Cancell
         width *= 2;
     }
     Ok(())
+}
+
+fn is_sorted(events: &[(Offset, bool)], cancel: &Cancel) -> Result<bool, Cancelled> {
+    let mut latest = None;
+    for chunk in events.chunks(CANCEL_STRIDE) {
+        cancel.check()?;
+        if !(latest <= chunk.first().map(|event| event.0) && chunk.is_sorted_by_key(|event| event.0)) {
+            return Ok(false);
+        }
+        latest = chunk.last().map(|event| event.0);
+    }
+    Ok(true)
 }
 
 #[cfg(test)]
@@ -362,6 +374,8 @@ mod tests {
         let cancel = Cancel::default();
         cancel.cancel();
         assert_eq!(PreparedPattern::new(&[(at(1.0), true)], 10, &cancel), Err(Cancelled));
+        // Also while it looks whether there is anything to sort.
+        assert_eq!(sort(&mut vec![(at(1.0), true), (at(2.0), true)], &cancel), Err(Cancelled));
     }
 
     #[test]

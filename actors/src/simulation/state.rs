@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::event::{SimulationCompleted, SimulationCreated, StoredPattern};
 use super::generator::{GenerateError, Generator};
-use super::pattern::{Cancel, FailurePattern, Offset};
+use super::pattern::{CANCEL_STRIDE, Cancel, FailurePattern, Offset};
 use super::result::{CompletedRun, SimulationResult, SimulationStatus};
 use super::run::Totals;
 use crate::policy::{Ladder, OutcomeLog, PolicyScenario, Reason, Step};
@@ -121,9 +121,11 @@ impl RunInput {
             StoredPattern::Generated { generator, .. } => generator.parse::<Generator>()?.generate(cancel),
             StoredPattern::Given { events_len, .. } => {
                 let mut events = Vec::with_capacity(*events_len as usize);
-                for part in &self.outcomes {
-                    cancel.check()?;
-                    events.extend(part.outcomes().map(|(at, is_success)| (offset(at), is_success)));
+                for (at, is_success) in self.outcomes.iter().flat_map(OutcomeLog::outcomes) {
+                    if events.len().is_multiple_of(CANCEL_STRIDE) {
+                        cancel.check()?;
+                    }
+                    events.push((offset(at), is_success));
                 }
                 Ok(FailurePattern { events, ..self.pattern_head() })
             }

@@ -88,7 +88,10 @@ fn what_is_pending_is_handed_out_however_often_the_entity_is_asked_meanwhile() {
     let runtime = Runtime::start(journal, Arc::clone(&clock) as _, limits).expect("threads");
     let outside = Outside::default();
     let reminders: Registry<Reminder> = Registry::with_effects(&runtime, outside.clone());
+    let counters: Registry<Counter> = Registry::new(&runtime);
     assert_eq!(wait(reminders.tell("a", RingFor(instant(DUE)), Caller::default())), Ok(()));
+    // On the same thread, so the entity is through with what it was told before the background begins.
+    assert_eq!(wait(counters.ask("b", Total, Caller::default())), Ok(0));
     clock.hold_next();
     wait(runtime.start_background()).expect("a survey");
     assert_eq!(wait(reminders.ask("a", Look, Caller::default())).expect("an answer").undelivered.len(), 1);
