@@ -1,6 +1,6 @@
 //! Bounds on how many messages are under way: in the whole runtime, and to one entity.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 pub(super) struct Gate {
     max: usize,
     /// How many have ever come, and [`CLOSED`] once it is.
-    came: AtomicUsize,
+    came: AtomicU64,
     /// As many have left at least: what was seen of `left` when it last mattered.
-    left_seen: AtomicUsize,
+    left_seen: AtomicU64,
     left: Apart,
     /// For whoever waits until it is empty.
     empty: Condvar,
@@ -24,9 +24,10 @@ pub(super) struct Gate {
 /// On cache lines of its own. How many have ever left, and [`CLOSED`] once the gate is.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Apart(AtomicUsize);
+struct Apart(AtomicU64);
 
-const CLOSED: usize = 1 << (usize::BITS - 1);
+/// Of 64 bits on every machine: what only grows does not get here.
+const CLOSED: u64 = 1 << (u64::BITS - 1);
 
 /// Somebody who is inside, until it is dropped or somebody else answers for it.
 #[derive(Debug)]
@@ -46,9 +47,9 @@ pub(super) enum Refused {
 impl Gate {
     pub(super) fn new(max: usize) -> Arc<Self> {
         Arc::new(Gate {
-            max: max.min(CLOSED - 1),
-            came: AtomicUsize::new(0),
-            left_seen: AtomicUsize::new(0),
+            max,
+            came: AtomicU64::new(0),
+            left_seen: AtomicU64::new(0),
             left: Apart::default(),
             empty: Condvar::new(),
             waiting: Mutex::new(()),
@@ -68,17 +69,18 @@ impl Gate {
         self.admit().map(|admitted| admitted.keep(self))
     }
 
-    fn admit_unless(&self, is_closed: impl Fn(usize) -> bool) -> Result<Admitted<'_>, Refused> {
+    fn admit_unless(&self, is_closed: impl Fn(u64) -> bool) -> Result<Admitted<'_>, Refused> {
+        let max = self.max as u64;
         let mut state = self.came.load(Ordering::Acquire);
         loop {
             if is_closed(state) {
                 return Err(Refused::Closed);
             }
             let came = state & !CLOSED;
-            if came.saturating_sub(self.left_seen.load(Ordering::Relaxed)) >= self.max {
+            if came.saturating_sub(self.left_seen.load(Ordering::Relaxed)) >= max {
                 let left = self.left();
                 self.left_seen.store(left, Ordering::Relaxed);
-                if came.saturating_sub(left) >= self.max {
+                if came.saturating_sub(left) >= max {
                     return Err(Refused::Full { max: self.max });
                 }
             }
@@ -89,7 +91,7 @@ impl Gate {
         }
     }
 
-    fn left(&self) -> usize {
+    fn left(&self) -> u64 {
         self.left.0.load(Ordering::Acquire) & !CLOSED
     }
 
@@ -103,8 +105,10 @@ impl Gate {
 
     /// How many are inside; too many rather than too few while some come and leave.
     pub(super) fn inside(&self) -> usize {
+        // In this order: nobody has left who is not among those who have come. Any number may come in between.
         let left = self.left();
-        (self.came.load(Ordering::Acquire) & !CLOSED) - left
+        let came = self.came.load(Ordering::Acquire) & !CLOSED;
+        usize::try_from(came - left).unwrap_or(usize::MAX).min(self.max)
     }
 
     /// Lets nobody in any more.
@@ -211,10 +215,11 @@ impl Room {
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        self.0.inside.fetch_sub(1, Ordering::AcqRel);
+        // Last: whoever waits for the gate finds the rooms within it empty too.
         if let Some(gate) = &self.0.within {
             gate.leave();
         }
-        self.0.inside.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -262,30 +267,71 @@ mod tests {
         assert_eq!(holds.inside(), 0);
     }
 
-    /// Threads come and leave as fast as they can: never more than may are inside, and nobody is lost.
+    /// Threads come and leave as fast as they can: never more than may are inside, nobody is lost, and there is room again
+    /// for as many.
     #[test]
     fn many_threads_never_are_more_than_may_and_the_last_one_is_waited_for() {
-        let (gate, inside) = (Gate::new(3), Arc::new(AtomicUsize::new(0)));
-        let come_and_leave = |gate: Arc<Gate>, inside: Arc<AtomicUsize>| {
-            move || loop {
-                match gate.enter() {
-                    Ok(pass) => {
-                        assert!(inside.fetch_add(1, Ordering::SeqCst) < 3, "one too many");
-                        inside.fetch_sub(1, Ordering::SeqCst);
-                        drop(pass);
+        for max in [1, 3] {
+            let (gate, inside) = (Gate::new(max), Arc::new(AtomicUsize::new(0)));
+            let come_and_leave = |gate: Arc<Gate>, inside: Arc<AtomicUsize>| {
+                move || loop {
+                    match gate.enter() {
+                        Ok(pass) => {
+                            assert!(inside.fetch_add(1, Ordering::SeqCst) < max, "one too many");
+                            inside.fetch_sub(1, Ordering::SeqCst);
+                            drop(pass);
+                        }
+                        Err(Refused::Full { .. }) => std::hint::spin_loop(),
+                        Err(Refused::Closed) => return,
                     }
-                    Err(Refused::Full { .. }) => std::thread::yield_now(),
-                    Err(Refused::Closed) => return,
                 }
+            };
+            let threads: Vec<_> =
+                (0..6).map(|_| std::thread::spawn(come_and_leave(Arc::clone(&gate), Arc::clone(&inside)))).collect();
+            while gate.left() < 1_000_000 && !threads.iter().any(std::thread::JoinHandle::is_finished) {
+                assert!(gate.inside() <= max, "it says more than may");
             }
-        };
-        let threads: Vec<_> =
-            (0..6).map(|_| std::thread::spawn(come_and_leave(Arc::clone(&gate), Arc::clone(&inside)))).collect();
-        while gate.left() < 10_000 {
-            std::thread::yield_now();
+            assert!(gate.close(LONG));
+            assert_eq!((gate.inside(), inside.load(Ordering::SeqCst)), (0, 0));
+            threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+            let again: Vec<_> = (0..max).map(|_| gate.admit_though_closed().expect("room")).collect();
+            assert_eq!(gate.admit_though_closed().expect_err("full"), Refused::Full { max });
+            drop(again);
         }
-        assert!(gate.close(Duration::MAX));
-        assert_eq!((gate.inside(), inside.load(Ordering::SeqCst)), (0, 0));
-        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
     }
+
+    /// The last one leaves just when somebody begins to wait for it.
+    #[test]
+    fn who_waits_is_told_however_closely_the_last_one_leaves_and_finds_its_seat_free() {
+        let (seats, waits) = std::sync::mpsc::sync_channel::<Seat>(0);
+        let leaves = std::thread::spawn(move || waits.into_iter().for_each(drop));
+        for round in 0..50_000 {
+            let gate = Gate::new(1);
+            let room = Room::within(&gate, 1);
+            seats.send(room.seat(gate.admit().expect("room")).expect("a seat")).expect("somebody takes it");
+            // From none to as much as the other needs for its part.
+            (0..round % 64).for_each(|_| std::hint::spin_loop());
+            assert!(gate.close(LONG), "round {round}: nobody has told that the last one left");
+            assert_eq!((gate.inside(), room.inside()), (0, 0), "round {round}");
+        }
+        drop(seats);
+        leaves.join().expect("no panic");
+    }
+
+    #[test]
+    fn a_panic_gives_a_seat_back() {
+        let gate = Gate::new(1);
+        let room = Room::within(&gate, 1);
+        let seat = room.seat(gate.admit().expect("room")).expect("a seat");
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+            let _seat = seat;
+            std::panic::resume_unwind(Box::new("on purpose"));
+        }));
+        assert!(panicked.is_err());
+        assert_eq!((room.inside(), gate.inside()), (0, 0));
+        assert!(gate.enter().is_ok());
+    }
+
+    /// Longer than any of this takes on the busiest machine.
+    const LONG: Duration = Duration::from_secs(60);
 }

@@ -38,6 +38,20 @@ mod tests {
     }
 
     #[test]
+    fn any_number_of_ids_of_one_instant_are_in_order_also_from_many_threads() {
+        let ids = Ids::default();
+        let now = "2026-01-01T00:00:00Z".parse::<Timestamp>().expect("an instant");
+        let make = || (0..10_000).map(|_| ids.next(now)).collect::<Vec<Uuid>>();
+        let made: Vec<Vec<Uuid>> = std::thread::scope(|scope| {
+            let threads = [(); 4].map(|()| scope.spawn(make));
+            threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+        });
+        assert!(made.iter().all(|made| made.is_sorted_by(|one, next| one < next)), "each thread's own");
+        let different: std::collections::HashSet<&Uuid> = made.iter().flatten().collect();
+        assert_eq!(different.len(), 40_000);
+    }
+
+    #[test]
     fn ids_of_the_same_instant_differ_between_runtimes_also_before_1970() {
         for now in [Timestamp::MIN, Timestamp::EPOCH, Timestamp::MAX] {
             assert_ne!(Ids::default().next(now).as_u128() >> 32, Ids::default().next(now).as_u128() >> 32, "{now}");
