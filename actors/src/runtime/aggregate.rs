@@ -120,7 +120,8 @@ impl<R: Clone> ReplyCodec<R> {
 pub struct Given {
     /// The instant: the caller's own if it brings one, else that of the system's clock.
     pub now: Timestamp,
-    /// A fresh version 7 UUID for each command and each wake: what comes into being can be called by it. Nil for queries.
+    /// A fresh version 7 UUID for each command and each wake, of the time that the system's clock shows: what comes into being
+    /// can be called by it. Nil for queries.
     pub id: Uuid,
     /// Who asks.
     pub caller: Caller,

@@ -1,10 +1,11 @@
 //! What the runtime counts, for whoever operates it.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ionveil_journal::StreamId;
+use ionveil_journal::{Position, StreamId};
 
 /// Figures of one runtime, counted since it was started unless said otherwise.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -134,8 +135,8 @@ pub(super) struct Counters {
     pub(super) commits: Counter,
     pub(super) events: Counter,
     pub(super) groups: Counter,
-    /// The journal's end when the last commit was counted.
-    pub(super) last_head: AtomicU64,
+    /// Where the last group ends that was counted, and when the first of it was told.
+    pub(super) last_group: Mutex<Option<(Position, Instant)>>,
     pub(super) commits_failed: Counter,
     pub(super) commit_latency: Histogram,
     pub(super) recoveries: Counter,

@@ -17,6 +17,7 @@ mod backoff;
 mod clock;
 mod entity;
 mod gate;
+mod ids;
 mod incarnation;
 mod metrics;
 mod notes;

@@ -1,19 +1,20 @@
 //! The entities of one kind: starting them on demand, sending them messages, taking them out of memory.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use actix::Addr;
+use hashbrown::HashMap;
 use ionveil_journal::{Position, Sequence, StreamId};
 use uuid::Uuid;
 
 use super::abilities::{EffectHandler, Effectful};
 use super::aggregate::{Aggregate, Caller, Command, Given, Query};
-use super::entity::{Entity, HandlerPerformer, Job, Parts, Performer, ReplyTo, Retire, unavailable};
-use super::gate::{Gate, Pass, Refused};
+use super::entity::{Entity, HandlerPerformer, Job, Parts, Performer, ReplyTo, Retire, Work, unavailable};
+use super::gate::{Admitted, Pass, Refused, Room};
 use super::incarnation::Incarnation;
 use super::metrics::Metrics;
 use super::recovery::{Until, as_of, recover_many};
@@ -51,15 +52,15 @@ struct Entities<A: Aggregate> {
 
 /// Those in memory. A stream that is merely in the journal has no entry here.
 struct Live<A: Aggregate> {
-    slots: HashMap<StreamId, Slot<A>>,
+    slots: HashMap<Arc<str>, Slot<A>>,
     /// Each of them once, with an instant at which it was used; it may have been used again since.
-    oldest_first: VecDeque<(Timestamp, StreamId)>,
+    oldest_first: VecDeque<(Timestamp, Arc<str>)>,
 }
 
 struct Slot<A: Aggregate> {
     addr: Addr<Entity<A>>,
-    gate: Arc<Gate>,
-    holds: Arc<Gate>,
+    room: Arc<Room>,
+    holds: Arc<Room>,
     /// Whether a message that makes it look after itself is on its way: one is enough.
     is_attended: Arc<AtomicBool>,
     used_at: Timestamp,
@@ -67,7 +68,7 @@ struct Slot<A: Aggregate> {
 
 impl<A: Aggregate> Slot<A> {
     fn may_leave(&self) -> bool {
-        self.gate.inside() == 0 && self.holds.inside() == 0
+        self.room.inside() == 0 && self.holds.inside() == 0
     }
 }
 
@@ -121,7 +122,7 @@ impl<A: Aggregate> Registry<A> {
     fn is_unheard_of(&self, stream: &StreamId) -> bool {
         // A follower may have to hear of something first.
         A::ABILITIES.follows.is_none()
-            && !self.entities.live().slots.contains_key(stream)
+            && !self.entities.live().slots.contains_key(stream.id())
             && self.shared().journal.stream_head(stream).is_none()
     }
 
@@ -210,8 +211,8 @@ impl<A: Aggregate> Entities<A> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn post<R>(&self, id: &str, job: impl FnOnce(ReplyTo<R>) -> Job<A>) -> Reply<R> {
-        match self.post_to(&address_of::<A>(id), None, |_, to| job(to)) {
+    fn post<R, W: Work<A>>(&self, id: &str, job: impl FnOnce(ReplyTo<R>) -> Job<A, W>) -> Reply<R> {
+        match self.post_to(id, None, |_, to| job(to)) {
             Ok(reply) => reply,
             Err(refused) => {
                 if let Error::Overloaded { .. } = refused {
@@ -222,39 +223,42 @@ impl<A: Aggregate> Entities<A> {
         }
     }
 
-    /// Looks for the entity by the text of its address: who lives has one that is well-formed.
-    fn post_to<R>(
+    fn post_to<R, W: Work<A>>(
         &self,
-        address: &str,
+        id: &str,
         prepared: Option<Box<Incarnation<A>>>,
-        job: impl FnOnce(&Slot<A>, ReplyTo<R>) -> Job<A>,
+        job: impl FnOnce(&Slot<A>, ReplyTo<R>) -> Job<A, W>,
     ) -> Result<Reply<R>, Error> {
-        let in_system = self.runtime.enter()?;
+        let admitted = self.runtime.shared.admit()?;
         let (sender, reply) = reply_channel();
         let now = self.runtime.shared.clock.now();
-        let mut live = self.live();
-        if live.slots.get(address).is_none_or(|slot| !slot.addr.connected()) {
-            let stream: StreamId = address.parse()?;
-            let slot = self.started(stream.clone(), prepared, now);
-            if live.slots.insert(stream.clone(), slot).is_none() {
-                live.oldest_first.push_back((now, stream));
+        let mut guard = self.live();
+        let live = &mut *guard;
+        let slot = match live.slots.get_mut(id) {
+            // Who lives has an id that is well-formed.
+            Some(slot) if slot.addr.connected() => slot,
+            _ => {
+                let slot = self.started(stream_of::<A>(id)?, prepared, now);
+                let key: Arc<str> = id.into();
+                if live.slots.insert(Arc::clone(&key), slot).is_none() {
+                    live.oldest_first.push_back((now, key));
+                }
+                live.slots.get_mut(id).expect("it was put there just now")
             }
-        }
-        let is_too_many = live.slots.len() > self.runtime.shared.limits.entities_live_max;
-        let slot = live.slots.get_mut(address).expect("it was put there if it was not");
+        };
         slot.used_at = now;
-        let in_entity = slot.gate.enter().map_err(|refused| refusal("the entity's queue", refused))?;
+        let seat = slot.room.seat(admitted).map_err(|refused| refusal("the entity's queue", refused))?;
         // `do_send` passes over the mailbox's own bound; the gates are the bound, and they count until the reply.
-        let job = job(slot, ReplyTo { passes: [in_system, in_entity], sender });
+        let job = job(slot, ReplyTo { effect: None, seat, sender });
         slot.addr.do_send(job);
-        if is_too_many {
-            self.retire(&mut live, LEAVING_PER_MESSAGE, |_| false);
+        if live.slots.len() > self.runtime.shared.limits.entities_live_max {
+            self.retire(live, LEAVING_PER_MESSAGE, |_| false);
         }
         Ok(reply)
     }
 
     fn started(&self, stream: StreamId, prepared: Option<Box<Incarnation<A>>>, now: Timestamp) -> Slot<A> {
-        let holds = Gate::new(usize::MAX);
+        let holds = Room::unbounded();
         let addr = self.runtime.start_entity(Parts {
             stream,
             shared: Arc::clone(&self.runtime.shared),
@@ -262,8 +266,8 @@ impl<A: Aggregate> Entities<A> {
             prepared,
             holds: Arc::clone(&holds),
         });
-        let gate = Gate::new(self.runtime.shared.limits.entity_messages_max);
-        Slot { addr, gate, holds, is_attended: Arc::default(), used_at: now }
+        let room = Room::within(&self.runtime.shared.gate, self.runtime.shared.limits.entity_messages_max);
+        Slot { addr, room, holds, is_attended: Arc::default(), used_at: now }
     }
 
     /// Takes those out of memory that are idle by when they were used last, or as many as are too many.
@@ -273,11 +277,11 @@ impl<A: Aggregate> Entities<A> {
     fn retire(&self, live: &mut Live<A>, looked_at_max: usize, is_idle: impl Fn(Timestamp) -> bool) {
         for _ in 0..looked_at_max.min(live.oldest_first.len()) {
             let is_over = live.slots.len() > self.runtime.shared.limits.entities_live_max;
-            let Some((noted_at, stream)) = live.oldest_first.front() else { return };
+            let Some((noted_at, id)) = live.oldest_first.front() else { return };
             if !is_over && !is_idle(*noted_at) {
                 return;
             }
-            let Some(slot) = live.slots.get(stream) else {
+            let Some(slot) = live.slots.get(id) else {
                 live.oldest_first.pop_front();
                 continue;
             };
@@ -285,11 +289,11 @@ impl<A: Aggregate> Entities<A> {
             let used_at = slot.used_at;
             if is_unused && slot.may_leave() {
                 slot.addr.do_send(Retire);
-                live.slots.remove(stream);
+                live.slots.remove(id);
                 live.oldest_first.pop_front();
                 self.runtime.shared.counters.passivations.add(1);
-            } else if let Some((_, stream)) = live.oldest_first.pop_front() {
-                live.oldest_first.push_back((used_at, stream));
+            } else if let Some((_, id)) = live.oldest_first.pop_front() {
+                live.oldest_first.push_back((used_at, id));
             }
         }
     }
@@ -396,7 +400,7 @@ impl<A: Aggregate> Entities<A> {
                 match recovered {
                     Ok(incarnation) => {
                         let prepared = Some(Box::new(incarnation));
-                        replies.push(self.post_to(stream.as_str(), prepared, |_, to| Job::start(to)));
+                        replies.push(self.post_to(stream.id(), prepared, |_, to| Job::start(to)));
                     }
                     Err(error) => {
                         self.runtime.shared.quarantine(&stream, &error);
@@ -451,13 +455,12 @@ fn contained<A, R>(stream: &StreamId, incarnation: &Incarnation<A>, ask: impl Fn
 
 impl<A: Aggregate> Port for Entities<A> {
     fn attend(&self, id: &str) -> bool {
-        let address = address_of::<A>(id);
-        let is_attended = self.live().slots.get(address.as_str()).map(|slot| Arc::clone(&slot.is_attended));
+        let is_attended = self.live().slots.get(id).map(|slot| Arc::clone(&slot.is_attended));
         if is_attended.is_some_and(|is_attended| is_attended.load(Ordering::Acquire)) {
             return true;
         }
         // An entity that refuses notes by itself when it has to be looked after again.
-        self.post_to(&address, None, |slot, to| {
+        self.post_to(id, None, |slot, to| {
             slot.is_attended.store(true, Ordering::Release);
             Job::attend(Arc::clone(&slot.is_attended), to)
         })
@@ -508,15 +511,9 @@ impl<A: Aggregate> Port for Entities<A> {
     fn measure(&self, metrics: &mut Metrics) {
         let live = self.live();
         metrics.entities_live.insert(A::KIND.as_str(), live.slots.len());
-        let longest = live.slots.values().map(|slot| slot.gate.inside()).max().unwrap_or_default();
+        let longest = live.slots.values().map(|slot| slot.room.inside()).max().unwrap_or_default();
         metrics.mailbox_len_longest = metrics.mailbox_len_longest.max(longest);
     }
-}
-
-/// The text of an entity's address, well-formed or not: what it is looked for by.
-fn address_of<A: Aggregate>(id: &str) -> String {
-    // Not with `format!`, since every message passes here.
-    [A::KIND.as_str(), "/", id].concat()
 }
 
 fn stream_of<A: Aggregate>(id: &str) -> Result<StreamId, Error> {
@@ -530,12 +527,16 @@ fn streams_of<A: Aggregate>(shared: &Shared) -> Vec<StreamId> {
 
 impl Shared {
     pub(super) fn enter(&self) -> Result<Pass, Error> {
-        let entered = match self.gate.enter() {
+        self.admit().map(|admitted| admitted.keep(&self.gate))
+    }
+
+    fn admit(&self) -> Result<Admitted<'_>, Error> {
+        let admitted = match self.gate.admit() {
             // Stopping waits for effects, and so for what they ask.
-            Err(Refused::Closed) if self.is_in_effect() => self.gate.enter_though_closed(),
-            entered => entered,
+            Err(Refused::Closed) if self.is_in_effect() => self.gate.admit_though_closed(),
+            admitted => admitted,
         };
-        entered.map_err(|refused| refusal("the system's queue", refused))
+        admitted.map_err(|refused| refusal("the system's queue", refused))
     }
 }
 

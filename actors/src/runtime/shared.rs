@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
-use std::time::Duration;
+use std::time::Instant;
 
 use actix::ArbiterHandle;
 use ionveil_journal::{Journal, Position, Sequence, StreamId, StreamKind};
@@ -15,6 +15,7 @@ use super::aggregate::Aggregate;
 use super::attention::Attention;
 use super::clock::Clock;
 use super::gate::{Gate, Pass};
+use super::ids::Ids;
 use super::metrics::{Counters, Metrics};
 use super::runtime::{Limits, Quarantined};
 use super::state_snapshot::{self, Taken};
@@ -24,6 +25,7 @@ use crate::error::Error;
 pub(super) struct Shared {
     pub(super) journal: Arc<dyn Journal>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) ids: Ids,
     pub(super) limits: Limits,
     pub(super) gate: Arc<Gate>,
     /// Effects under way; each entity bounds its own.
@@ -80,6 +82,7 @@ impl Shared {
         Shared {
             journal,
             clock,
+            ids: Ids::default(),
             limits,
             gate: Gate::new(limits.system_messages_max),
             effects: Gate::new(usize::MAX),
@@ -207,15 +210,24 @@ impl Shared {
 
     // Commits and snapshots.
 
-    pub(super) fn count_commit(&self, latency: Duration, events: u64) {
-        self.counters.commits.add(1);
-        self.counters.events.add(events);
-        self.counters.commit_latency.add(latency);
-        // All of a group are told after it is shown, so they see the same end.
-        let head = self.journal.head().position.get();
-        if self.counters.last_head.swap(head, Ordering::Relaxed) != head {
-            self.counters.groups.add(1);
-        }
+    /// Counts what has become durable, handed over at `begin`. On the journal's thread, one after the other.
+    pub(super) fn count_commit(&self, begin: Instant, events: u64, position: Position) {
+        let counters = &self.counters;
+        counters.commits.add(1);
+        counters.events.add(events);
+        // All of a group are told after it is shown: the first one looks where it ends and at the clock, for all of them.
+        let mut last = locked(&counters.last_group);
+        let told = match *last {
+            Some((end, told)) if position <= end && begin <= told => told,
+            before => {
+                counters.groups.add(before.is_none_or(|(end, _)| position > end).into());
+                let now = Instant::now();
+                *last = Some((self.journal.head().position, now));
+                now
+            }
+        };
+        drop(last);
+        counters.commit_latency.add(told - begin);
     }
 
     /// Stores a snapshot, if there is room for the work: it is only a cache.

@@ -1,10 +1,10 @@
 //! I-2: what depends on events leaves when they are durable, and not before. Meanwhile the entity goes on.
 
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 
 use ionveil_actors::error::Invalid;
-use ionveil_actors::runtime::{Caller, Limits, Registry};
-use ionveil_journal::{Journal, LocalJournal};
+use ionveil_actors::runtime::Caller;
+use ionveil_journal::Journal;
 
 use crate::support::*;
 
@@ -78,31 +78,25 @@ fn answers_and_refusals_keep_their_place_among_the_replies() {
 /// Who came just after the write found nothing under way and was answered ahead of those who had waited for it.
 #[test]
 fn who_comes_when_a_write_is_through_is_not_answered_ahead_of_who_waited_for_it() {
-    let disk = Disk::default();
-    let journal = Reluctant::new(Arc::new(LocalJournal::on(disk.clone()).expect("a sound disk")));
-    let limits = Limits { threads: 1, ..Limits::default() };
-    let (runtime, _) = runtime_on(Arc::clone(&journal) as _, limits);
-    let counters: Registry<Counter> = Registry::new(&runtime);
-    let add = |by| counters.tell("a", Add(by), Caller::default());
-    assert_eq!(wait(add(1)), Ok(1));
-    disk.hold();
-    let first = add(4);
-    disk.await_begun(2);
-    // The writer is slow to tell whoever it tells next.
-    let (go_on, may_go_on) = mpsc::channel::<()>();
-    *journal.before_next_durable.lock().expect("no panic while it is held") = Some(Box::new(move || {
-        let _ = may_go_on.recv_timeout(PATIENCE);
-    }));
-    let mut second = counters.tell("a", Refuse, Caller::default());
-    let (signal, has_handled) = mpsc::channel();
-    drop(counters.ask("a", Signal(signal), Caller::default()));
-    has_handled.recv_timeout(PATIENCE).expect("the entity handles what it was sent");
-    disk.release();
+    let world = World::new();
+    assert_eq!(wait(world.add("a", 1)), Ok(1));
+    world.disk.hold();
+    let first = world.add("a", 4);
+    world.disk.await_begun(2);
+    // Nobody takes this answer, so the writer drops it when it is through with the write, and is held up by that.
+    let (go_on, may_go_on) = mpsc::channel();
+    drop(world.counters.ask("a", HoldsUp(may_go_on), Caller::default()));
+    let mut second = world.counters.tell("a", Refuse, Caller::default());
+    world.let_handle("a");
+    world.disk.release();
     assert_eq!(wait(first), Ok(5));
-    assert_eq!(wait(counters.ask("a", Total, Caller::default())), Ok(5));
-    assert!(!is_pending(&mut second), "it came before");
+    let mut third = world.total("a");
+    world.let_handle("a");
+    assert!(is_pending(&mut second), "the writer has not got to it");
+    assert!(is_pending(&mut third), "it came later");
     drop(go_on);
-    assert!(runtime.stop(PATIENCE));
+    assert_eq!(wait(second), Err(Invalid::new("total", 5, "anything else").into()));
+    assert_eq!(wait(third), Ok(5));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What an entity is asked and told: decisions go to the journal, replies leave when all they depend on is durable.
 
 use std::sync::atomic::{Ordering, fence};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use actix::Context;
@@ -14,13 +14,14 @@ use super::super::backoff;
 use super::super::notes::CommandAnswered;
 use super::super::shared::Followers;
 use super::super::state_snapshot::Taken;
-use super::behind::{Behind, Called};
+use super::under_way::{Behind, Called, UnderWay};
 use super::{Entity, ReplyTo, Stage, refusal, unavailable};
 use crate::error::{Error, Invalid};
 
 impl<A: Aggregate> Entity<A> {
     pub(super) fn query<Q: Query<A>>(&mut self, query: Q, caller: Caller, to: ReplyTo<Q::Answer>) {
-        let given = self.given(Uuid::nil(), caller);
+        let now = caller.now.unwrap_or_else(|| self.shared.clock.now());
+        let given = Given { now, id: Uuid::nil(), caller };
         let span = tracing::debug_span!("query", stream = %self.stream, query = name_of::<Q>(), correlation_id = ?given.caller.correlation_id);
         let answer = match &self.stage {
             Stage::Ready(ready) => span.in_scope(|| query.answer(&ready.state, &given)),
@@ -39,8 +40,8 @@ impl<A: Aggregate> Entity<A> {
         to: ReplyTo<C::Reply>,
         ctx: &mut Context<Self>,
     ) {
-        let id = Uuid::now_v7();
-        let given = self.given(id, caller);
+        let given = self.given(caller);
+        let id = given.id;
         let span = tracing::debug_span!("command", stream = %self.stream, command = name_of::<C>(), correlation_id = ?given.caller.correlation_id);
         let ready = match &mut self.stage {
             Stage::Ready(ready) => ready,
@@ -102,8 +103,10 @@ impl<A: Aggregate> Entity<A> {
         self.write(decision, |_| Ok(()), move |failure| to.send(failure.map_or(Ok(reply), Err)), ctx);
     }
 
-    pub(super) fn given(&self, id: Uuid, caller: Caller) -> Given {
-        Given { now: caller.now.unwrap_or_else(|| self.shared.clock.now()), id, caller }
+    /// What is known when something is decided: the instant, and a fresh id, both of one look at the clock.
+    pub(super) fn given(&self, caller: Caller) -> Given {
+        let now = self.shared.clock.now();
+        Given { now: caller.now.unwrap_or(now), id: self.shared.ids.next(now), caller }
     }
 
     /// Takes events in and hands them to the journal; `settled` is called when they are durable, or with the reason why they
@@ -137,11 +140,9 @@ impl<A: Aggregate> Entity<A> {
         // Boxed, since most writes need none of it: what goes from thread to thread stays small.
         let afterwards = (A::ABILITIES.need_attention() || snapshot.is_some() || followers.is_some())
             .then(|| Box::new(Afterwards { stream: self.stream.clone(), snapshot, followers }));
-        let waiting = Waiting::new(settled);
-        let behind = Arc::new(Behind::new());
-        let behind_this = Arc::downgrade(&behind);
+        let under_way = Arc::new(UnderWay::new(settled));
         let done = {
-            let waiting = waiting.clone();
+            let under_way = Arc::clone(&under_way);
             let writes = Arc::clone(&self.writes);
             let begin = Instant::now();
             Box::new(move |outcome| {
@@ -149,7 +150,7 @@ impl<A: Aggregate> Entity<A> {
                 let outcome = settle(outcome);
                 match &outcome {
                     Ok(written) => {
-                        shared.count_commit(begin.elapsed(), events_len);
+                        shared.count_commit(begin, events_len, written.position);
                         writes.position.store(written.position.get(), Ordering::Release);
                     }
                     Err(_) => {
@@ -158,10 +159,10 @@ impl<A: Aggregate> Entity<A> {
                     }
                 }
                 let written = outcome.as_ref().ok().copied();
-                if let Some(settled) = waiting.take() {
+                if let Some(settled) = under_way.take() {
                     settled(outcome.err());
                 }
-                behind.tell();
+                under_way.tell();
                 // Only now, so that an answer that finds nothing under way cannot overtake these replies.
                 writes.under_way.fetch_sub(1, Ordering::AcqRel);
                 let Some(afterwards) = afterwards else { return };
@@ -192,12 +193,13 @@ impl<A: Aggregate> Entity<A> {
                 let again_at = backoff::until(now, error.retry_after().unwrap_or(backoff::LONGEST));
                 self.shared.attention.set(&self.stream, Some(again_at));
             }
-            if let Some(settled) = waiting.take() {
+            if let Some(settled) = under_way.take() {
                 settled(Some(error));
             }
             return false;
         }
-        self.behind_last = behind_this;
+        let under_way: Arc<dyn Behind> = under_way;
+        self.behind_last = Some(Arc::downgrade(&under_way));
         self.hand_out_effects(ctx);
         true
     }
@@ -222,7 +224,7 @@ impl<A: Aggregate> Entity<A> {
             return called(check());
         }
         let called: Called = Box::new(move |durable| called(durable.and_then(|()| check())));
-        let Some(behind) = self.behind_last.upgrade() else {
+        let Some(behind) = self.behind_last.as_ref().and_then(Weak::upgrade) else {
             // It has just come through, or its writer went without telling.
             fence(Ordering::Acquire);
             let is_through = self.writes.under_way.load(Ordering::Acquire) == 0;
@@ -253,25 +255,6 @@ struct Afterwards {
     stream: StreamId,
     snapshot: Option<Taken>,
     followers: Option<Followers>,
-}
-
-/// What waits for the journal's writer, or for the entity itself when the journal does not take the request.
-struct Waiting<T>(Arc<Mutex<Option<T>>>);
-
-impl<T> Waiting<T> {
-    fn new(value: T) -> Self {
-        Waiting(Arc::new(Mutex::new(Some(value))))
-    }
-
-    fn take(&self) -> Option<T> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-impl<T> Clone for Waiting<T> {
-    fn clone(&self) -> Self {
-        Waiting(Arc::clone(&self.0))
-    }
 }
 
 fn settle(outcome: Outcome) -> Result<Written, Error> {

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::super::abilities::{EffectHandler, Effectful};
 use super::super::aggregate::{Aggregate, Caller};
 use super::super::backoff;
-use super::super::gate::Pass;
+use super::super::gate::{Pass, Seat};
 use super::super::shared::PERFORMED_IN;
 use super::{Entity, Job, ReplyTo, Stage};
 use crate::domain::Timestamp;
@@ -28,9 +28,9 @@ pub(super) struct InHand(HashMap<Uuid, (u32, Progress)>);
 
 #[derive(Debug)]
 enum Progress {
-    /// Handed out as soon as the state that names it is durable. The pass holds the entity in memory, and goes with the
+    /// Handed out as soon as the state that names it is durable. The seat holds the entity in memory, and goes with the
     /// effect until what came of it is durable.
-    NotBegun(Pass),
+    NotBegun(Seat),
     UnderWay,
     /// Done, or failed. If it is pending still at that instant, it is handed out again.
     Over {
@@ -54,7 +54,7 @@ impl InHand {
     }
 
     /// What is to begin is under way from now on; gives what held the entity for it. `None` when it is not to begin.
-    fn begin(&mut self, id: Uuid) -> Option<Pass> {
+    fn begin(&mut self, id: Uuid) -> Option<Seat> {
         let (attempts, progress) = self.0.remove(&id)?;
         let (progress, hold) = match progress {
             Progress::NotBegun(hold) => (Progress::UnderWay, Some(hold)),
@@ -69,8 +69,8 @@ impl InHand {
     }
 }
 
-/// An effect that is about to begin; what came of it is a message to the entity, which gives the passes back.
-pub(in super::super) type Begin<A> = Box<dyn FnOnce([Pass; 2]) -> Pin<Box<dyn Future<Output = Job<A>> + Send>> + Send>;
+/// An effect that is about to begin; what came of it is a message to the entity, which gives both back.
+pub(in super::super) type Begin<A> = Box<dyn FnOnce(Pass, Seat) -> Pin<Box<dyn Future<Output = Job<A>> + Send>> + Send>;
 
 /// An effect handler, with the types of the effects put away.
 pub(in super::super) trait Performer<A: Aggregate>: Send + Sync {
@@ -93,11 +93,16 @@ impl<A: Effectful, H: EffectHandler<A>> Performer<A> for HandlerPerformer<A, H> 
     fn prepare(&self, stream: &StreamId, state: &A, id: Uuid) -> Option<Begin<A>> {
         let effect = state.effect(id)?;
         let (handler, stream) = (Arc::clone(&self.handler), stream.clone());
-        Some(Box::new(move |passes| {
+        Some(Box::new(move |under_way, seat| {
             Box::pin(async move {
                 let outcome = handler.perform(stream.id(), id, effect).await;
                 // Nobody waits: an outcome that is refused leaves its effect on the list, and so it comes again.
-                Job::command(outcome, Caller::default(), ReplyTo { passes, sender: oneshot::channel().0 })
+                Job::command(
+                    outcome,
+                    Caller::default(),
+                    ReplyTo { effect: Some(under_way), seat, sender: oneshot::channel().0 },
+                )
+                .boxed()
             })
         }))
     }
@@ -137,7 +142,7 @@ impl<A: Aggregate> Entity<A> {
             if room == 0 {
                 break;
             }
-            let Ok(hold) = self.holds.enter() else { break };
+            let Ok(hold) = self.holds.seat_anybody() else { break };
             let Some(begin) = performer.prepare(&self.stream, &ready.state, id) else {
                 tracing::error!(stream = %self.stream, %id, "a pending effect is not there");
                 continue;
@@ -190,7 +195,7 @@ impl<A: Aggregate> Handler<Perform<A>> for Entity<A> {
             };
             self.shared.counters.effects.add(1);
             // A task of its own, so that a handler's panic stays with it.
-            let performing = async move { begin([under_way, hold]).await };
+            let performing = async move { begin(under_way, hold).await };
             let performing = PERFORMED_IN.scope(Arc::clone(&self.shared.effects), performing);
             let performing = tokio::task::spawn_local(performing);
             ctx.spawn(performing.into_actor(self).map(move |outcome, entity, ctx| {

@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use ionveil_journal::{Journal, Origin, OwnedRecord, Position, Sequence, StreamId};
-use uuid::Uuid;
 
 use super::super::aggregate::{Aggregate, Caller};
 use super::super::shared::Shared;
 use super::deciding::Write;
 use super::loading::when_settled;
-use super::{Entity, Job, Stage, unavailable};
+use super::{Entity, Job, Stage, Work, unavailable};
 use crate::domain::Timestamp;
 use crate::error::Error;
 
@@ -29,8 +28,9 @@ struct Page {
 
 impl<A: Aggregate> Entity<A> {
     /// Takes in what the sources hold, then handles the message.
-    pub(super) fn catch_up_then(&mut self, job: Job<A>, ctx: &mut Context<Self>) {
+    pub(super) fn catch_up_then<W: Work<A>>(&mut self, job: Job<A, W>, ctx: &mut Context<Self>) {
         let Some(sources) = self.sources_behind() else { return self.run(job, ctx) };
+        let job = job.boxed();
         let reading = read(Arc::clone(&self.shared), sources);
         ctx.wait(reading.into_actor(self).map(move |page, entity, ctx| {
             let is_last = match page {
@@ -72,8 +72,7 @@ impl<A: Aggregate> Entity<A> {
     fn follow(&mut self, records: Vec<OwnedRecord>, now: Option<Timestamp>, ctx: &mut Context<Self>) {
         let Some(follows) = A::ABILITIES.follows else { return };
         for record in records {
-            let id = Uuid::now_v7();
-            let given = self.given(id, Caller { correlation_id: record.correlation_id, now, ..Caller::default() });
+            let given = self.given(Caller { correlation_id: record.correlation_id, now, ..Caller::default() });
             let Stage::Ready(ready) = &mut self.stage else { return };
             let span = tracing::debug_span!("follow", stream = %self.stream, source = record.stream, position = %record.position);
             let taken = span.in_scope(|| {
@@ -93,7 +92,12 @@ impl<A: Aggregate> Entity<A> {
             }
             let origin =
                 Origin { principal: None, correlation_id: record.correlation_id, causation_id: Some(record.id) };
-            self.write(Write { id, origin, events: &events, answered: None }, |_| Ok(()), drop::<Option<Error>>, ctx);
+            self.write(
+                Write { id: given.id, origin, events: &events, answered: None },
+                |_| Ok(()),
+                drop::<Option<Error>>,
+                ctx,
+            );
         }
         self.note_lag();
     }

@@ -2,14 +2,15 @@
 //! contexts. `loading` brings it to life, `following` up to date, `deciding` handles what it is asked and told, `waking` its
 //! timers, `effects` what it does outside, `snapshots` what is stored of it.
 
-mod behind;
 mod deciding;
 mod effects;
 mod following;
 mod loading;
 mod snapshots;
+mod under_way;
 mod waking;
 
+use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -19,79 +20,89 @@ use actix::{Actor, ActorContext, Context, Handler, Message};
 use ionveil_journal::StreamId;
 use tokio::sync::oneshot;
 
-use self::behind::Behind;
 use self::effects::InHand;
 pub(super) use self::effects::{HandlerPerformer, Performer};
 pub(super) use self::loading::when_settled;
 use self::snapshots::Pace;
+use self::under_way::Behind;
 use super::aggregate::{Aggregate, Caller, Command, Query};
 use super::backoff;
-use super::gate::{Gate, Pass};
+use super::gate::{Pass, Room, Seat};
 use super::incarnation::Incarnation;
 use super::shared::Shared;
 use crate::domain::Timestamp;
 use crate::error::{Error, Kind};
 
-/// Where an asker gets the reply, and the passes that are given back with it.
+/// Where an asker gets the reply, and what is given back with it.
 pub(super) struct ReplyTo<R> {
     /// First, so that they are given back before the asker hears of it, also when a panic drops this.
-    pub(super) passes: [Pass; 2],
+    pub(super) effect: Option<Pass>,
+    pub(super) seat: Seat,
     pub(super) sender: oneshot::Sender<Result<R, Error>>,
 }
 
 impl<R> ReplyTo<R> {
     fn send(self, reply: Result<R, Error>) {
-        // Passes first: an asker that has its reply finds the gate as it left it.
-        drop(self.passes);
+        // These first: an asker that has its reply finds the gate as it left it.
+        drop((self.effect, self.seat));
         // An asker that went away wants no reply; what it asked for has happened all the same.
         let _ = self.sender.send(reply);
     }
 }
 
-/// One message to the entity, with the types of its reply put away.
-pub(super) struct Job<A: Aggregate> {
-    work: Work<A>,
+/// One message to the entity. The mailbox puts each into a box; only for one that has to wait its work gets a box before.
+pub(super) struct Job<A: Aggregate, W = BoxedWork<A>> {
+    work: W,
     /// The instant that it is to be judged at, if it brings one.
     now: Option<Timestamp>,
     /// Told when the entity begins with it, before it looks at anything.
     begun: Option<Arc<AtomicBool>>,
+    entity: PhantomData<fn(A)>,
 }
 
-type Work<A> = Box<dyn FnOnce(&mut Entity<A>, &mut Context<Entity<A>>) + Send>;
+/// What the entity does for a message, with the types of its reply put away.
+pub(super) trait Work<A: Aggregate>: FnOnce(&mut Entity<A>, &mut Context<Entity<A>>) + Send + 'static {}
 
-impl<A: Aggregate> Message for Job<A> {
+impl<A: Aggregate, F: FnOnce(&mut Entity<A>, &mut Context<Entity<A>>) + Send + 'static> Work<A> for F {}
+
+type BoxedWork<A> = Box<dyn FnOnce(&mut Entity<A>, &mut Context<Entity<A>>) + Send>;
+
+impl<A: Aggregate, W: Work<A>> Message for Job<A, W> {
     type Result = ();
 }
 
-impl<A: Aggregate> Job<A> {
-    fn new(
-        now: Option<Timestamp>,
-        work: impl FnOnce(&mut Entity<A>, &mut Context<Entity<A>>) + Send + 'static,
-    ) -> Self {
-        Job { work: Box::new(work), now, begun: None }
+impl<A: Aggregate, W: Work<A>> Job<A, W> {
+    fn new(now: Option<Timestamp>, work: W) -> Self {
+        Job { work, now, begun: None, entity: PhantomData }
     }
 
-    pub(super) fn command<C: Command<A>>(command: C, caller: Caller, to: ReplyTo<C::Reply>) -> Self {
+    pub(super) fn boxed(self) -> Job<A> {
+        Job { work: Box::new(self.work), now: self.now, begun: self.begun, entity: PhantomData }
+    }
+}
+
+impl<A: Aggregate> Job<A> {
+    pub(super) fn command<C: Command<A>>(command: C, caller: Caller, to: ReplyTo<C::Reply>) -> Job<A, impl Work<A>> {
         Job::new(caller.now, move |entity, ctx| entity.command(command, caller, to, ctx))
     }
 
-    pub(super) fn query<Q: Query<A>>(query: Q, caller: Caller, to: ReplyTo<Q::Answer>) -> Self {
+    pub(super) fn query<Q: Query<A>>(query: Q, caller: Caller, to: ReplyTo<Q::Answer>) -> Job<A, impl Work<A>> {
         Job::new(caller.now, move |entity, _| entity.query(query, caller, to))
     }
 
     /// The entity is looked after: loaded if it is not, brought up to date, woken if it is due, its effects handed out.
     /// `is_waiting` says that such a message is on its way, until the entity begins with it.
-    pub(super) fn attend(is_waiting: Arc<AtomicBool>, to: ReplyTo<()>) -> Self {
+    pub(super) fn attend(is_waiting: Arc<AtomicBool>, to: ReplyTo<()>) -> Job<A, impl Work<A>> {
         Job { begun: Some(is_waiting), ..Job::new(None, move |entity, ctx| entity.attend(to, ctx)) }
     }
 
     /// The entity is woken if it is due at `now`. Replies, when that is durable, whether it was woken and when it is due next.
-    pub(super) fn wake(now: Timestamp, to: ReplyTo<(bool, Option<Timestamp>)>) -> Self {
+    pub(super) fn wake(now: Timestamp, to: ReplyTo<(bool, Option<Timestamp>)>) -> Job<A, impl Work<A>> {
         Job::new(Some(now), move |entity, ctx| entity.wake(now, to, ctx))
     }
 
     /// The entity is loaded and brought up to date, and that is all.
-    pub(super) fn start(to: ReplyTo<()>) -> Self {
+    pub(super) fn start(to: ReplyTo<()>) -> Job<A, impl Work<A>> {
         Job::new(None, move |entity, _| {
             let started = match &entity.stage {
                 Stage::Refusing { error, retry_at } => Err(refusal(error, *retry_at, entity.shared.clock.now())),
@@ -119,7 +130,7 @@ pub(super) struct Entity<A: Aggregate> {
     prepared: Option<Box<Incarnation<A>>>,
     writes: Arc<Writes>,
     /// Of the last write, while that is under way.
-    behind_last: Weak<Behind>,
+    behind_last: Option<Weak<dyn Behind>>,
     /// As many failed writes as this incarnation has taken notice of.
     failures_seen: u64,
     /// Failures since it last did anything well.
@@ -134,7 +145,7 @@ pub(super) struct Entity<A: Aggregate> {
     /// Whether its outbox was looked at since it was rebuilt, or since background work began.
     has_handed_out: bool,
     /// What keeps it in memory beside the messages under way: effects, until what came of them is durable.
-    holds: Arc<Gate>,
+    holds: Arc<Room>,
 }
 
 /// The stages of its life. From `Ready` it falls back to `Refusing` when something fails; after a failed write it counts as
@@ -172,7 +183,7 @@ pub(super) struct Parts<A: Aggregate> {
     pub(super) shared: Arc<Shared>,
     pub(super) performer: Option<Arc<dyn Performer<A>>>,
     pub(super) prepared: Option<Box<Incarnation<A>>>,
-    pub(super) holds: Arc<Gate>,
+    pub(super) holds: Arc<Room>,
 }
 
 impl<A: Aggregate> Entity<A> {
@@ -186,7 +197,7 @@ impl<A: Aggregate> Entity<A> {
             performer,
             stage: Stage::Unloaded,
             prepared,
-            behind_last: Weak::new(),
+            behind_last: None,
             failures_seen: 0,
             failures: 0,
             pace,
@@ -200,15 +211,15 @@ impl<A: Aggregate> Entity<A> {
     }
 
     /// Handles a message, after whatever has to come before.
-    fn proceed(&mut self, job: Job<A>, ctx: &mut Context<Self>) {
+    fn proceed<W: Work<A>>(&mut self, job: Job<A, W>, ctx: &mut Context<Self>) {
         if self.needs_loading() {
-            self.load_then(job, ctx);
+            self.load_then(job.boxed(), ctx);
         } else {
             self.catch_up_then(job, ctx);
         }
     }
 
-    fn run(&mut self, job: Job<A>, ctx: &mut Context<Self>) {
+    fn run<W: Work<A>>(&mut self, job: Job<A, W>, ctx: &mut Context<Self>) {
         self.contain(|entity| {
             (job.work)(entity, ctx);
             if matches!(entity.stage, Stage::Ready(_)) {
@@ -270,10 +281,10 @@ impl<A: Aggregate> Actor for Entity<A> {
     type Context = Context<Self>;
 }
 
-impl<A: Aggregate> Handler<Job<A>> for Entity<A> {
+impl<A: Aggregate, W: Work<A>> Handler<Job<A, W>> for Entity<A> {
     type Result = ();
 
-    fn handle(&mut self, job: Job<A>, ctx: &mut Context<Self>) {
+    fn handle(&mut self, job: Job<A, W>, ctx: &mut Context<Self>) {
         if let Some(begun) = &job.begun {
             begun.store(false, Ordering::Release);
         }

@@ -2,7 +2,6 @@
 
 use actix::Context;
 use ionveil_journal::Origin;
-use uuid::Uuid;
 
 use super::super::aggregate::{Aggregate, Caller};
 use super::super::backoff;
@@ -42,8 +41,7 @@ impl<A: Aggregate> Entity<A> {
     /// Wakes it if the instant that its state names has come, by the given clock. True when that led to events.
     fn wake_if_due(&mut self, now: Option<Timestamp>, ctx: &mut Context<Self>) -> bool {
         let (Some(timers), Stage::Ready(ready)) = (A::ABILITIES.timers, &self.stage) else { return false };
-        let id = Uuid::now_v7();
-        let given = self.given(id, Caller { now, ..Caller::default() });
+        let given = self.given(Caller { now, ..Caller::default() });
         let due = (timers.next_wake)(&ready.state);
         let Some(due) = due.filter(|due| *due <= given.now && self.stuck_at != Some(*due)) else { return false };
         if self.wake_again_at.is_some_and(|again_at| !backoff::is_over(again_at, self.shared.clock.now())) {
@@ -62,7 +60,7 @@ impl<A: Aggregate> Entity<A> {
             }
         };
         (self.wake_failures, self.wake_again_at) = (0, None);
-        let origin = Origin { principal: None, correlation_id: None, causation_id: Some(id) };
+        let origin = Origin { principal: None, correlation_id: None, causation_id: Some(given.id) };
         let gets_beyond = move |state: &A| match (timers.next_wake)(state) {
             Some(next) if next <= due => Err(format!("woken for {due}, it wants to be woken at {next}")),
             _ => Ok(()),
@@ -74,7 +72,7 @@ impl<A: Aggregate> Entity<A> {
             self.stuck_at = Some(due);
             return false;
         }
-        let write = Write { id, origin, events: &events, answered: None };
+        let write = Write { id: given.id, origin, events: &events, answered: None };
         let mut is_stuck = false;
         let checked = |state: &A| {
             let checked = gets_beyond(state);

@@ -161,6 +161,23 @@ impl Query<Counter> for Signal {
     }
 }
 
+/// Its answer holds up whoever drops it, until the sender is dropped.
+pub(crate) struct HoldsUp(pub(crate) Receiver<()>);
+
+impl Query<Counter> for HoldsUp {
+    type Answer = HoldsUp;
+
+    fn answer(self, _: &Counter, _: &Given) -> Result<HoldsUp, Error> {
+        Ok(self)
+    }
+}
+
+impl Drop for HoldsUp {
+    fn drop(&mut self) {
+        let _ = self.0.recv_timeout(super::PATIENCE);
+    }
+}
+
 pub(crate) struct PanicInAnswer;
 
 impl Query<Counter> for PanicInAnswer {

@@ -29,8 +29,6 @@ pub(crate) struct Reluctant {
     pub(crate) refuses_snapshots: AtomicBool,
     /// Done at the end of the next append, by whoever asked for it, when it is through and its reply has left.
     pub(crate) behind_next: Mutex<Option<Box<dyn FnOnce() + Send>>>,
-    /// Done by the writer before it tells the next one who waits for what is on its way.
-    pub(crate) before_next_durable: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     /// Done at the end of the next reading of a stream.
     pub(crate) behind_next_read: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     /// How often a stream was read.
@@ -48,7 +46,6 @@ impl Reluctant {
             reading,
             refuses_snapshots,
             behind_next: Mutex::default(),
-            before_next_durable: Mutex::default(),
             behind_next_read: Mutex::default(),
             reads: AtomicUsize::new(0),
         })
@@ -82,11 +79,7 @@ impl Journal for Reluctant {
     }
 
     fn when_durable(&self, done: OnDurable) -> Result<(), Error> {
-        let before = self.before_next_durable.lock().expect("no panic while it is held").take();
-        self.journal.when_durable(Box::new(move |durable| {
-            before.into_iter().for_each(|before| before());
-            done(durable);
-        }))
+        self.journal.when_durable(done)
     }
 
     fn watch_head(&self) -> Result<watch::Receiver<Head>, Error> {
