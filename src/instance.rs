@@ -391,8 +391,8 @@ impl IonVeil {
         self.inner.alerts.clone()
     }
 
-    /// The entity behind alert rules, [`rules::ALL`], for hosts that send the messages of [`crate::rules`] themselves. Each org
-    /// takes changed rules over with its next check; a running system sees to it within the check interval.
+    /// The entity behind alert rules, [`crate::rules::ALL`], for hosts that send the messages of [`crate::rules`] themselves.
+    /// Each org takes changed rules over with its next check; a running system sees to it within the check interval.
     pub fn rules(&self) -> Registry<Rules> {
         self.inner.rules.clone()
     }
