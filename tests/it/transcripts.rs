@@ -128,7 +128,7 @@ fn is_as_written(name: &str) {
         return;
     }
     for (index, (was, is)) in written.lines().zip(now.lines()).enumerate() {
-        assert_eq!(is, was, "{name}, line {}", index + 1);
+        assert_eq!(is, was, "{name}, line {}; IONVEIL_TRANSCRIBE=1 writes it anew", index + 1);
     }
     assert_eq!(now, written, "{name}");
 }

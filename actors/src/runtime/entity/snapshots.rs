@@ -11,9 +11,9 @@ use super::{Entity, Stage};
 
 /// Fewer events are replayed sooner than a snapshot is read.
 const EVENTS_MIN: u64 = 64;
-/// Large states are stored the less often: one of so many bytes per event that came since the last one. A byte costs about 8 ns
-/// (half of it the entity's own thread) and a cheap event some 1.5 µs, so storing takes less than a tenth of the time; with 64
-/// it was a quarter. A restart replays the more, at millions of events a second.
+/// Large states are stored the less often: one of so many bytes per event that came since the last one. A byte costs about
+/// 8 ns (half of it on the entity's own thread) and a cheap event some 1.5 µs, so storing takes less than a tenth of the time;
+/// with 64 it was a quarter. A restart replays the more, at millions of events a second.
 const BYTES_PER_EVENT: u64 = 16;
 
 /// How much has happened since the last snapshot.
