@@ -3,7 +3,7 @@
 //! A line that begins with `$` is a command, run where `examples` lies; below it stands what it prints, errors
 //! included, and its exit code unless that is 0; after `| head -3` only the first three lines of it. Ids and hashes differ
 //! from run to run: `id-2` is the second one that came up, `hash-1` the first hash, and commands may name them; `(now)` is an
-//! instant of the machine's clock. With `IONVEIL_TRANSCRIBE=1` the files are written anew.
+//! instant of the machine's clock, `#…` a position behind one. With `IONVEIL_TRANSCRIBE=1` the files are written anew.
 
 use std::fmt::Write;
 use std::os::unix::fs::symlink;
@@ -34,7 +34,7 @@ impl Names {
     fn new() -> Self {
         let varying = "(?<hash>[0-9a-f]{64})|(?<id>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?<gap>  )?\
                        |(?<speed>, in [0-9.]+ s \\([0-9]+ rows/s\\))|(?<size>[0-9]+ bytes on disk)\
-                       |(?<recorded>20(?:2[6-9]|[3-9][0-9])-[-0-9]{5}T[:0-9]{8}\\.[0-9]{1,6}Z)";
+                       |(?<recorded>20(?:2[6-9]|[3-9][0-9])-[-0-9]{5}T[:0-9]{8}\\.[0-9]{1,6}Z)(?<position>  #[0-9]+)?";
         Names { varying: Regex::new(varying).expect("a good pattern"), ids: Vec::new(), hashes: Vec::new() }
     }
 
@@ -60,7 +60,8 @@ impl Names {
             } else if found.name("speed").is_some() {
                 ", in … s (… rows/s)".to_owned()
             } else {
-                "(now)".to_owned()
+                // What several streams write at the same time lies in any order.
+                format!("(now){}", found.name("position").map_or("", |_| "  #…"))
             }
         });
         named.into_owned()
