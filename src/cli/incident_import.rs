@@ -54,6 +54,8 @@ pub(super) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<Exi
     let current_time = args.at.instant(&ionveil, Some(&org))?;
     let monitor = ionveil.sla_monitor_service();
     let (mut summary, started) = (Summary::new(), Instant::now());
+    // The first one is waited for: with it the rules are at hand, and the others are sent, and judged, in the order of the file.
+    let mut under_way_max = 1;
     for source in &sources {
         let mut under_way = VecDeque::new();
         let mut failed = None;
@@ -80,10 +82,11 @@ pub(super) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<Exi
                 Ok(check) => {
                     let monitor = monitor.clone();
                     under_way.push_back(started_check(monitor, check));
-                    if under_way.len() == UNDER_WAY_MAX
+                    if under_way.len() >= under_way_max
                         && let Some(oldest) = under_way.pop_front()
                     {
                         settle(oldest, &mut summary);
+                        under_way_max = UNDER_WAY_MAX;
                     }
                 }
             }
