@@ -10,6 +10,11 @@ use ionveil::domain::{OrgId, TimeWindow};
 use ionveil::{AuditFilter, Config, DispatchEvent, IonVeil};
 use serde_json::json;
 
+// What a command allocates on one thread is freed on another, so a host with many callers does well with an allocator that is
+// good at that. It is the host's choice: without one, everything works as it does with the C library's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 // The host has a runtime of its own; IonVeil neither needs nor blocks it. Any other executor would do as well.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -20,6 +20,10 @@ use ionveil_journal::{Fold, Journal, LocalJournal, StreamId, StreamKind};
 
 use appends::Payloads;
 
+/// What a host with many callers is advised to take (README.md, "Embed it"). Whatever is measured beside gets it too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Counts what it is told.
 #[derive(Debug, Default)]
 pub struct Tally(u64);
