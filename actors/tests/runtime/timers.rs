@@ -1,10 +1,11 @@
 //! Timers are state: woken at their instant, once for each, also after a restart, from out of memory, and over clock jumps.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use ionveil_actors::domain::Timestamp;
+use ionveil_actors::error::Kind;
 use ionveil_actors::runtime::{Caller, Clock, Limits, Registry, Runtime};
 use ionveil_journal::{Journal, LocalJournal};
 
@@ -230,6 +231,46 @@ fn what_is_on_its_way_when_the_background_begins_is_looked_after() {
     assert_eq!(wait(world.runtime.run_blocking(|| Ok(()))), Ok(()));
     world.disk.release();
     assert_eq!((wait(scheduled), wait(begun)), (Ok(1), Ok(())));
+    world.clock.set(instant("2026-03-01T13:00:00Z"));
+    until("it rings", || world.runtime.metrics().wakes == 1);
+}
+
+/// It was told at once that all were looked after, when nobody was yet.
+#[test]
+fn who_begins_the_background_a_second_time_waits_for_what_the_first_one_finds_out() {
+    let world = World::new();
+    assert_eq!(wait(world.schedule("a", "2026-03-01T13:00:00Z")), Ok(1));
+    world.disk.hold();
+    let under_way = world.add("a", 1);
+    world.disk.await_begun(2);
+    let first = world.runtime.start_background();
+    let mut second = world.runtime.start_background();
+    for _ in 0..100 {
+        assert_eq!(wait(world.runtime.run_blocking(|| Ok(()))), Ok(()));
+        assert!(is_pending(&mut second), "it is not known yet what is to be done");
+    }
+    world.disk.release();
+    assert_eq!((wait(under_way), wait(second)), (Ok(1), Ok(())));
+    let third = world.runtime.start_background();
+    assert_eq!((wait(first), wait(third)), (Ok(()), Ok(())));
+    world.clock.set(instant("2026-03-01T13:00:00Z"));
+    until("it rings", || world.runtime.metrics().wakes == 1);
+}
+
+/// The background counted as begun, and what was in the journal was not looked after before the next start.
+#[test]
+fn who_begins_the_background_after_that_has_failed_finds_out_what_is_to_be_done() {
+    let limits = Limits { threads: 1, system_messages_max: 1, ..Limits::default() };
+    let world = World::with(Disk::default(), limits);
+    assert_eq!(wait(world.schedule("a", "2026-03-01T13:00:00Z")), Ok(1));
+    let ((entered, has_entered), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel());
+    let blocked = world.counters.tell("b", Block(entered, may_go_on), Caller::default());
+    has_entered.recv_timeout(PATIENCE).expect("the entity is busy");
+    let refused = wait(world.runtime.start_background()).expect_err("there is room for one only");
+    assert_eq!(refused.kind(), Kind::Overloaded);
+    go_on.send(()).expect("it waits");
+    assert_eq!(wait(blocked), Ok(0));
+    assert_eq!(wait(world.runtime.start_background()), Ok(()));
     world.clock.set(instant("2026-03-01T13:00:00Z"));
     until("it rings", || world.runtime.metrics().wakes == 1);
 }
