@@ -11,7 +11,6 @@ use std::hash::{BuildHasher, RandomState};
 use tokio::sync::watch;
 
 use super::aggregate::Aggregate;
-use super::backoff;
 use super::clock::Clock;
 use super::entity::{Entity, Parts, unavailable, when_settled};
 use super::metrics::Metrics;
@@ -299,28 +298,25 @@ impl Shared {
     /// Looks after everything that is due; says how long there is nothing more to do, as far as is known.
     fn tick(&self) -> Duration {
         let now = self.clock.now();
-        // A clock that was set back ends the waits that began by what it showed before, none of which is longer than that.
-        self.attention.note_now(now, backoff::LONGEST);
         for kind in self.attention.take_all_of() {
             let followers = self.journal.streams().into_iter().filter(|it| it.stream.kind() == kind.as_str());
             followers.for_each(|it| self.look_after_now(&it.stream));
         }
-        let due = self.attention.take_due(now, ATTENDED_MAX);
+        let due = self.attention.take_due(now, self.steady.now(), ATTENDED_MAX);
         let is_more = due.len() == ATTENDED_MAX;
         for stream in due {
             let Some(port) = self.port(stream.kind()) else { continue };
             if !port.attend(stream.id()) {
-                let again_at = now.saturating_add_micros(ATTEND_AGAIN_AFTER.as_micros() as i64);
-                self.attention.set_by(&stream, again_at);
+                self.attention.wait_by(&stream, self.steady.now().after(ATTEND_AGAIN_AFTER));
             }
         }
         self.ports().iter().for_each(|port| port.retire_idle(now));
         if is_more {
             return Duration::ZERO;
         }
-        let next = self.attention.next().map(|next| next.as_micros().saturating_sub(self.clock.now().as_micros()));
-        let next = next.map_or(CLOCK_READ_EVERY, |micros| Duration::from_micros(micros.max(0) as u64));
-        next.min(CLOCK_READ_EVERY)
+        self.attention
+            .left(self.clock.now(), self.steady.now())
+            .map_or(CLOCK_READ_EVERY, |left| left.min(CLOCK_READ_EVERY))
     }
 }
 

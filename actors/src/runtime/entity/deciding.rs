@@ -26,7 +26,7 @@ impl<A: Aggregate> Entity<A> {
         let answer = match &self.stage {
             Stage::Ready(ready) => span.in_scope(|| query.answer(&ready.state, &given)),
             Stage::Refusing { error, retry_at } => {
-                return to.send(Err(refusal(error, *retry_at, self.shared.clock.now())));
+                return to.send(Err(refusal(error, *retry_at, self.shared.steady.now())));
             }
             Stage::Unloaded => unreachable!("a job runs only after loading"),
         };
@@ -46,7 +46,7 @@ impl<A: Aggregate> Entity<A> {
         let ready = match &mut self.stage {
             Stage::Ready(ready) => ready,
             Stage::Refusing { error, retry_at } => {
-                return to.send(Err(refusal(error, *retry_at, self.shared.clock.now())));
+                return to.send(Err(refusal(error, *retry_at, self.shared.steady.now())));
             }
             Stage::Unloaded => unreachable!("a job runs only after loading"),
         };
@@ -186,12 +186,13 @@ impl<A: Aggregate> Entity<A> {
         if let Err(error) = self.shared.journal.submit(append, done) {
             self.writes.under_way.fetch_sub(1, Ordering::AcqRel);
             // Nothing was written, and nobody else's reply hangs on it.
-            let now = self.shared.clock.now();
+            let now = self.shared.steady.now();
             let error = Error::from(error);
             self.stage = Stage::Refusing { error: error.clone(), retry_at: Some(now) };
             if A::ABILITIES.need_attention() {
-                let again_at = backoff::until(now, error.retry_after().unwrap_or(backoff::LONGEST));
-                self.shared.attention.set(&self.stream, Some(again_at));
+                // Or earlier: what its state on disk waits for has nothing to do with this.
+                let again_at = now.after(error.retry_after().unwrap_or(backoff::LONGEST));
+                self.shared.attention.wait_by(&self.stream, again_at);
             }
             if let Some(settled) = under_way.take() {
                 settled(Some(error));
