@@ -26,7 +26,8 @@ impl<A: Aggregate> Entity<A> {
         let answer = match &self.stage {
             Stage::Ready(ready) => span.in_scope(|| query.answer(&ready.state, &given)),
             Stage::Refusing { error, retry_at } => {
-                return to.send(Err(refusal(error, *retry_at, self.shared.steady.now())));
+                let refused = refusal(error, *retry_at, self.shared.steady.now());
+                return self.send_in_turn(Err(refused), to);
             }
             Stage::Unloaded => unreachable!("a job runs only after loading"),
         };
@@ -46,7 +47,8 @@ impl<A: Aggregate> Entity<A> {
         let ready = match &mut self.stage {
             Stage::Ready(ready) => ready,
             Stage::Refusing { error, retry_at } => {
-                return to.send(Err(refusal(error, *retry_at, self.shared.steady.now())));
+                let refused = refusal(error, *retry_at, self.shared.steady.now());
+                return self.send_in_turn(Err(refused), to);
             }
             Stage::Unloaded => unreachable!("a job runs only after loading"),
         };
@@ -54,7 +56,8 @@ impl<A: Aggregate> Entity<A> {
             (None, _) => None,
             (Some(command_id), Some(codec)) => Some((command_id, codec)),
             (Some(command_id), None) => {
-                return to.send(Err(Invalid::new("command_id", command_id, "none for this command").into()));
+                let refused = Invalid::new("command_id", command_id, "none for this command");
+                return self.send_in_turn(Err(refused.into()), to);
             }
         };
         if let Some((command_id, codec)) = &repeatable {
@@ -92,7 +95,8 @@ impl<A: Aggregate> Entity<A> {
         // Kept alone it would push out all others, and an append has to hold it.
         if let Some(answered) = answered.as_ref().filter(|answered| answered.reply.len() > REPLY_BYTES_MAX) {
             let allowed = format!("none: the reply takes {} bytes, {REPLY_BYTES_MAX} are kept", answered.reply.len());
-            return to.send(Err(Invalid::new("command_id", answered.command_id, allowed).into()));
+            let refused = Invalid::new("command_id", answered.command_id, allowed);
+            return self.send_in_turn(Err(refused.into()), to);
         }
         let origin = Origin {
             causation_id: Some(given.caller.command_id.unwrap_or(id)),
@@ -110,7 +114,7 @@ impl<A: Aggregate> Entity<A> {
     }
 
     /// Takes events in and hands them to the journal; `settled` is called when they are durable, or with the reason why they
-    /// are not. False when that is known already.
+    /// are not, behind what was handed over before. False when that is known already.
     ///
     /// The state takes them first. If it refuses them, or `check` refuses the state that they lead to, nothing is written.
     /// Then, and when the journal does not take them, the entity rebuilds itself: its state tells of what never happened.
@@ -130,7 +134,7 @@ impl<A: Aggregate> Entity<A> {
                 tracing::error!(stream = %self.stream, problem, "a decision breaks the entity's own rules; it is not written");
                 let fault = unavailable(&format!("the entity decided what it does not accept itself: {problem}"), true);
                 self.fail(fault.clone());
-                settled(Some(fault));
+                self.in_turn(move || settled(Some(fault)));
                 return false;
             }
         };
@@ -195,7 +199,7 @@ impl<A: Aggregate> Entity<A> {
                 self.shared.attention.wait_by(&self.stream, again_at);
             }
             if let Some(settled) = under_way.take() {
-                settled(Some(error));
+                self.in_turn(move || settled(Some(error)));
             }
             return false;
         }
@@ -208,6 +212,15 @@ impl<A: Aggregate> Entity<A> {
     /// Sends what depends on the present state, at once if that is durable, else as soon as it is.
     pub(super) fn send_when_durable<R: Send + 'static>(&self, reply: Result<R, Error>, to: ReplyTo<R>) {
         self.when_durable(move |durable| to.send(durable.and(reply)));
+    }
+
+    /// Sends what depends on nothing: behind the replies to what came before, however that fares.
+    fn send_in_turn<R: Send + 'static>(&self, reply: Result<R, Error>, to: ReplyTo<R>) {
+        self.in_turn(move || to.send(reply));
+    }
+
+    fn in_turn(&self, called: impl FnOnce() + Send + 'static) {
+        self.when_durable(move |_| called());
     }
 
     /// Calls back when the present state is durable, at once if it is; or with the reason why it never will be.

@@ -105,6 +105,17 @@ impl Command<Counter> for Write {
     }
 }
 
+/// Decides what `evolve` refuses.
+pub(crate) struct Spoil;
+
+impl Command<Counter> for Spoil {
+    type Reply = i64;
+
+    fn decide(self, counter: &Counter, _: &Given) -> Decided<i64> {
+        Ok(Decision { events: vec![Counted::Spoiled(0)], reply: counter.total })
+    }
+}
+
 /// Is refused, and says on what total.
 pub(crate) struct Refuse;
 
