@@ -181,9 +181,14 @@ impl<A: Aggregate> Entity<A> {
         self.has_handed_out = false;
     }
 
+    /// Whether it has effects, and somebody who performs them.
+    pub(super) fn performs(&self) -> bool {
+        A::ABILITIES.effects.is_some() && self.performer.is_some()
+    }
+
     /// Whether its outbox is still to be looked at.
     pub(super) fn has_to_hand_out(&self) -> bool {
-        A::ABILITIES.effects.is_some() && self.performer.is_some() && !self.has_handed_out
+        self.performs() && !self.has_handed_out
     }
 }
 
@@ -199,6 +204,8 @@ impl<A: Aggregate> Handler<Perform<A>> for Entity<A> {
                 continue;
             };
             self.shared.counters.effects.add(1);
+            // Beside that one, which a handler that panics drops before the entity knows.
+            let stays = self.holds.seat_anybody();
             // A task of its own, so that a handler's panic stays with it.
             let performing = async move { begin(under_way, hold).await };
             let performing = PERFORMED_IN.scope(Arc::clone(&self.shared.effects), performing);
@@ -213,6 +220,7 @@ impl<A: Aggregate> Handler<Perform<A>> for Entity<A> {
                         entity.note_next_wake();
                     }
                 }
+                drop(stays);
             }));
         }
     }

@@ -220,6 +220,8 @@ impl<A: Aggregate> Entity<A> {
     }
 
     fn run<W: Work<A>>(&mut self, job: Job<A, W>, ctx: &mut Context<Self>) {
+        // Its reply may leave before the effects that go with it are in hand: the entity is not to leave with it.
+        let _stays = self.performs().then(|| self.holds.seat_anybody());
         self.contain(|entity| {
             (job.work)(entity, ctx);
             if matches!(entity.stage, Stage::Ready(_)) {
@@ -294,10 +296,10 @@ impl<A: Aggregate> Handler<Retire> for Entity<A> {
     fn handle(&mut self, _: Retire, ctx: &mut Context<Self>) {
         self.store_before_retiring();
         self.shared.forget_lag(&self.stream);
-        // The reply that let it leave may have been on its way before the effects that go with it were in hand.
-        if self.in_hand.is_busy() {
-            self.shared.look_after_now(&self.stream);
-        }
+        debug_assert!(
+            !self.in_hand.is_busy(),
+            "an effect in hand holds a seat, and with one taken nobody is sent away"
+        );
         ctx.stop();
     }
 }
