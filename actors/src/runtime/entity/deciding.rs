@@ -9,7 +9,7 @@ use ionveil_journal::{Origin, Outcome, Position, StreamId, Written};
 use uuid::Uuid;
 
 use super::super::aggregate::{Aggregate, Caller, Command, Decision, Given, Query};
-use super::super::answers::REPLY_BYTES_MAX;
+use super::super::answers::{REPLY_BYTES_MAX, Repeatable};
 use super::super::backoff;
 use super::super::notes::CommandAnswered;
 use super::super::shared::Followers;
@@ -54,20 +54,22 @@ impl<A: Aggregate> Entity<A> {
         };
         let repeatable = match (given.caller.command_id, C::REPLY) {
             (None, _) => None,
-            (Some(command_id), Some(codec)) => Some((command_id, codec)),
+            (Some(command_id), Some(codec)) => {
+                Some((Repeatable::new(command_id, name_of::<C>(), command.content().as_deref()), codec))
+            }
             (Some(command_id), None) => {
                 let refused = Invalid::new("command_id", command_id, "none for this command");
                 return self.send_in_turn(Err(refused.into()), to);
             }
         };
-        if let Some((command_id, codec)) = &repeatable {
-            match ready.answers.find(*command_id, name_of::<C>()) {
+        if let Some((asked, codec)) = &repeatable {
+            match ready.answers.find(*asked) {
                 Ok(None) => {}
                 Ok(Some(Err(refusal))) => return self.send_when_durable(Err(refusal), to),
                 Ok(Some(Ok(bytes))) => {
                     let first = (codec.decode)(ionveil_journal::codec::BINCODE_2, &bytes).map_err(|_| {
                         let allowed = "one whose reply was remembered by this release; the command was carried out";
-                        Invalid::new("command_id", command_id, allowed).into()
+                        Invalid::new("command_id", asked.command_id, allowed).into()
                     });
                     return self.send_when_durable(first, to);
                 }
@@ -79,18 +81,19 @@ impl<A: Aggregate> Entity<A> {
             Ok(decision) if !decision.events.is_empty() => decision,
             nothing_new => {
                 let reply = nothing_new.map(|decision| decision.reply);
-                if let Some((command_id, codec)) = repeatable {
+                if let Some((asked, codec)) = repeatable {
                     let answer = reply.as_ref().map(codec.encode).map_err(Error::clone);
-                    ready.answers.remember(command_id, name_of::<C>(), given.now, answer);
+                    ready.answers.remember(asked, given.now, answer);
                 }
                 return self.send_when_durable(reply, to);
             }
         };
-        let answered = repeatable.map(|(command_id, codec)| CommandAnswered {
-            command_id,
-            command: name_of::<C>().to_owned(),
+        let answered = repeatable.map(|(asked, codec)| CommandAnswered {
+            command_id: asked.command_id,
+            command: asked.command.to_owned(),
             answered_at: given.now,
             reply: (codec.encode)(&reply),
+            content: asked.content,
         });
         // Kept alone it would push out all others, and an append has to hold it.
         if let Some(answered) = answered.as_ref().filter(|answered| answered.reply.len() > REPLY_BYTES_MAX) {

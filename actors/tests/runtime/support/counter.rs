@@ -77,6 +77,10 @@ impl Command<Counter> for Add {
     type Reply = i64;
     const REPLY: Option<ReplyCodec<i64>> = Some(ReplyCodec::STORED);
 
+    fn content(&self) -> Option<Vec<u8>> {
+        Some(codec::encode(&self.0))
+    }
+
     fn decide(self, counter: &Counter, _: &Given) -> Decided<i64> {
         Ok(Decision { events: vec![Counted::Added(self.0)], reply: counter.total + self.0 })
     }

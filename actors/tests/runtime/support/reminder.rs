@@ -188,6 +188,10 @@ impl Command<Reminder> for Schedule {
     type Reply = usize;
     const REPLY: Option<ReplyCodec<usize>> = Some(ReplyCodec::STORED);
 
+    fn content(&self) -> Option<Vec<u8>> {
+        Some(codec::encode(&self.0))
+    }
+
     fn decide(self, state: &Reminder, _: &Given) -> Result<Decision<Reminded, usize>, Error> {
         if state.scheduled.contains(&self.0) {
             return Err(Invalid::new("at", self.0, "an instant that is not scheduled").into());
