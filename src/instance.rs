@@ -330,8 +330,8 @@ impl IonVeil {
     /// to the same org (see `docs/runtime.md`).
     ///
     /// Which methods take an id stands with them; all others that change something refuse it as `invalid`. One id is for one
-    /// call: what it says is not compared, so another call of the same sort under the same id is not carried out, but gets the
-    /// first one's answer; one of another sort is `invalid`. Questions do not look at it.
+    /// call: another one under the same id, of another sort or with something else to say, is `invalid` and not carried out.
+    /// Questions do not look at it.
     ///
     /// ```
     /// # use ionveil::{Config, IonVeil, blocking};

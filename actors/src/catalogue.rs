@@ -1,6 +1,8 @@
 //! Every kind of stream with its events, for whoever reads the journal without knowing what is in it.
 
 #[cfg(test)]
+mod contents;
+#[cfg(test)]
 mod replies;
 
 use ionveil_journal::codec::DecodeError;

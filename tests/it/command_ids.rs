@@ -223,6 +223,69 @@ fn every_call_that_takes_an_id_is_done_once_and_answered_as_first() {
     all_again("from events");
 }
 
+/// Each of those calls that says something, with something else to say: the refusal.
+fn others(things: &Things) -> Vec<Call<'_>> {
+    fn other<'a, R: Debug>(name: &'static str, call: impl Fn(&IonVeil) -> Result<R, Error> + 'a) -> Call<'a> {
+        (name, Box::new(move |ionveil: &IonVeil| refused(call(ionveil))))
+    }
+    let engine = |ionveil: &IonVeil, minute| blocking::PolicyEngine::new(ionveil).at(instant(minute));
+    let monitor = blocking::SlaMonitorService::new;
+    let manager = blocking::EscalationManager::new;
+    let suppressions = blocking::AlertSuppressionManager::new;
+    let outbox = blocking::NotificationOutbox::new;
+    let aggregator = blocking::DispatchAggregator::new;
+    let [first, second, third] = things.alerts;
+    let later = || IncidentCheck { current_time: Some(instant(11)), ..breached("l") };
+    let in_berlin = || Pacing { time_zone: "Europe/Berlin".into(), ..pacing() };
+    vec![
+        other("record_success", move |it| engine(it, 31).record_success(&org())),
+        other("record_failure", move |it| engine(it, 30).record_success(&org())),
+        other("record", move |it| engine(it, 30).record(&org(), false, 4)),
+        other("record_batch", move |it| engine(it, 30).record_batch(&org(), &[(instant(30), false)])),
+        other("import", move |it| engine(it, 30).import(&org(), &[(instant(31), true)])),
+        other("deescalate", move |it| engine(it, 32).escalate(&org(), "ann", "calm")),
+        other("escalate", move |it| engine(it, 32).escalate(&org(), "bob", "storm")),
+        other("reset", move |it| engine(it, 33).reset(&org(), "ann", "not over")),
+        other("configure", move |it| engine(it, 33).configure(&org(), PolicyScenario::default())),
+        other("add_rule", move |it| monitor(it).add_rule(AlertRule { enabled: false, ..rule("one") })),
+        other("add_rules", move |it| monitor(it).add_rules(vec![rule("one"), rule("two")])),
+        other("remove_rule", move |it| monitor(it).remove_rule("one")),
+        other("set_policy", move |it| manager(it).set_policy(&org(), escalation_policy("third"))),
+        other("check_incident", move |it| monitor(it).check_incident(later())),
+        other("acknowledge_alert", move |it| monitor(it).acknowledge_alert(first, "ann", None)),
+        other("resolve_alert", move |it| monitor(it).resolve_alert(second, "ann", "over")),
+        other("escalate_alert", move |it| manager(it).escalate_alert(third, "bob", "too much")),
+        other("add_suppression", move |it| suppressions(it).add_suppression(&org(), "y", 601, "why", "ann")),
+        other("set_pacing", move |it| outbox(it).set_pacing(&org(), in_berlin())),
+        other("set_retention", move |it| aggregator(it).set_retention(&org(), 6)),
+        other("set_dimension_limit", move |it| aggregator(it).set_dimension_limit(&org(), 8)),
+        other("create_simulation", move |it| {
+            blocking::PolicySimulator::new(it).create_simulation(request().lasting(61))
+        }),
+    ]
+}
+
+/// It was answered as the first one was.
+#[test]
+fn a_call_that_says_something_else_under_the_id_is_refused_and_not_done() {
+    let dir = TempDir::new().expect("a directory");
+    let things = things(dir.path());
+    let (calls, others) = (calls(&things), others(&things));
+    let ionveil = open(dir.path());
+    let answers: Vec<String> =
+        calls.iter().enumerate().map(|(number, (_, call))| call(&with_id(&ionveil, number))).collect();
+    drop(ionveil);
+    let ionveil = open(dir.path());
+    let written = events(&ionveil);
+    for (name, other) in others {
+        let number = calls.iter().position(|(of, _)| *of == name).expect("it is one of them");
+        let refusal = other(&with_id(&ionveil, number));
+        assert!(refusal.contains("command_id") && refusal.contains("other content"), "{name}: {refusal}");
+        assert_eq!(calls[number].1(&with_id(&ionveil, number)), answers[number], "{name}");
+    }
+    assert_eq!(events(&ionveil), written);
+}
+
 #[test]
 fn without_an_id_or_under_another_one_a_call_is_done_again() {
     let ionveil = IonVeil::open(Config::in_memory()).expect("it opens");

@@ -2,6 +2,7 @@
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
+use ionveil_journal::codec;
 
 use super::command::{IngestBatch, IngestReport, Rejected, RejectedBecause, SetDimensionLimit, SetRetention};
 use super::event::{DimensionLimitSet, DispatchRecorded, Event, RetentionSet};
@@ -45,6 +46,10 @@ impl Command<Dispatches> for SetRetention {
     type Reply = bool;
     const REPLY: Option<ReplyCodec<bool>> = Some(ReplyCodec::STORED);
 
+    fn content(&self) -> Option<Vec<u8>> {
+        Some(codec::encode(&self.hours))
+    }
+
     fn decide(self, state: &Dispatches, _: &Given) -> Result<Decision<Event, bool>, Error> {
         self.check()?;
         let is_change = state.retention_hours() != self.hours;
@@ -56,6 +61,10 @@ impl Command<Dispatches> for SetRetention {
 impl Command<Dispatches> for SetDimensionLimit {
     type Reply = bool;
     const REPLY: Option<ReplyCodec<bool>> = Some(ReplyCodec::STORED);
+
+    fn content(&self) -> Option<Vec<u8>> {
+        Some(codec::encode(&self.values_max))
+    }
 
     fn decide(self, state: &Dispatches, _: &Given) -> Result<Decision<Event, bool>, Error> {
         let values_max = self.values_max;

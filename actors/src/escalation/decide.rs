@@ -1,5 +1,7 @@
 //! State and command to decision or refusal.
 
+use ionveil_journal::codec;
+
 use super::command::{PolicyVersion, SetPolicy};
 use super::event::{Event, PolicySet};
 use super::state::Escalation;
@@ -9,6 +11,10 @@ use crate::runtime::{Command, Decision, Given, ReplyCodec};
 impl Command<Escalation> for SetPolicy {
     type Reply = PolicyVersion;
     const REPLY: Option<ReplyCodec<PolicyVersion>> = Some(ReplyCodec::STORED);
+
+    fn content(&self) -> Option<Vec<u8>> {
+        Some(codec::encode(&self.policy))
+    }
 
     fn decide(self, state: &Escalation, _: &Given) -> Result<Decision<Event, PolicyVersion>, Error> {
         self.policy.check()?;

@@ -1,5 +1,6 @@
 //! State and command to decision or refusal.
 
+use ionveil_journal::codec;
 use uuid::Uuid;
 
 use super::backoff::{ATTEMPTS_MAX, RETRY_AFTER_MAX_SECONDS, retry_delay_micros};
@@ -223,6 +224,10 @@ impl Command<Notifications> for Resend {
     type Reply = Notification;
     const REPLY: Option<ReplyCodec<Notification>> = Some(ReplyCodec::STORED);
 
+    fn content(&self) -> Option<Vec<u8>> {
+        Some(codec::encode(&self.notification_id))
+    }
+
     fn decide(self, state: &Notifications, given: &Given) -> Result<Decision<Event, Notification>, Error> {
         let message = found(state, self.notification_id)?;
         if message.status != NotificationStatus::Dead {
@@ -256,6 +261,10 @@ impl Command<Notifications> for Resend {
 impl Command<Notifications> for SetPacing {
     type Reply = Pacing;
     const REPLY: Option<ReplyCodec<Pacing>> = Some(ReplyCodec::STORED);
+
+    fn content(&self) -> Option<Vec<u8>> {
+        Some(codec::encode(&self.pacing))
+    }
 
     fn decide(self, state: &Notifications, given: &Given) -> Result<Decision<Event, Pacing>, Error> {
         self.pacing.check()?;

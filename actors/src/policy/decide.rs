@@ -1,5 +1,7 @@
 //! State and command to decision or refusal.
 
+use ionveil_journal::codec;
+
 use super::command::{Configure, ManualAction, ManualStep, RecordBatch, RecordOutcomes, Recorded, RejectedOutcome};
 use super::event::{Event, ManuallyMoved, OutcomesRecorded, PolicyConfigured, StoredScenario, StoredStep, instant};
 use super::evolve::walk;
@@ -16,6 +18,10 @@ impl Command<OrgPolicy> for RecordOutcomes {
     type Reply = Recorded;
     const REPLY: Option<ReplyCodec<Recorded>> = Some(ReplyCodec::stored_as::<StoredRecorded, 1>());
 
+    fn content(&self) -> Option<Vec<u8>> {
+        Some(codec::encode(&(self.is_success, self.count, self.at)))
+    }
+
     fn decide(self, state: &OrgPolicy, given: &Given) -> Result<Decision<Event, Recorded>, Error> {
         if !(1..=OUTCOMES_MAX).contains(&self.count) {
             return Err(Invalid::new("count", self.count, format!("1 to {OUTCOMES_MAX}")).into());
@@ -31,6 +37,10 @@ impl Command<OrgPolicy> for RecordOutcomes {
 impl Command<OrgPolicy> for RecordBatch {
     type Reply = Recorded;
     const REPLY: Option<ReplyCodec<Recorded>> = Some(ReplyCodec::stored_as::<StoredRecorded, 1>());
+
+    fn content(&self) -> Option<Vec<u8>> {
+        Some(codec::encode(&(&self.outcomes, self.is_whole)))
+    }
 
     fn decide(self, state: &OrgPolicy, _: &Given) -> Result<Decision<Event, Recorded>, Error> {
         if self.outcomes.len() > BATCH_OUTCOMES_MAX {
@@ -60,6 +70,10 @@ impl Command<OrgPolicy> for RecordBatch {
 impl Command<OrgPolicy> for ManualStep {
     type Reply = Transition;
     const REPLY: Option<ReplyCodec<Transition>> = Some(ReplyCodec::stored_as::<StoredTransition, 1>());
+
+    fn content(&self) -> Option<Vec<u8>> {
+        Some(codec::encode(&(self.action, &self.user, &self.reason, self.at)))
+    }
 
     fn decide(self, state: &OrgPolicy, given: &Given) -> Result<Decision<Event, Transition>, Error> {
         check_id("user", &self.user)?;
@@ -94,6 +108,10 @@ impl Command<OrgPolicy> for ManualStep {
 impl Command<OrgPolicy> for Configure {
     type Reply = bool;
     const REPLY: Option<ReplyCodec<bool>> = Some(ReplyCodec::STORED);
+
+    fn content(&self) -> Option<Vec<u8>> {
+        Some(codec::encode(&(StoredScenario::from(&self.scenario), self.at)))
+    }
 
     fn decide(self, state: &OrgPolicy, given: &Given) -> Result<Decision<Event, bool>, Error> {
         let ladder = Ladder::new(&self.scenario)?;

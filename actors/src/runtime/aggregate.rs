@@ -57,6 +57,13 @@ pub trait Command<A: Aggregate>: Send + 'static {
     /// command that brings an id is refused as invalid: nobody is to believe that a retry is safe when it is not.
     const REPLY: Option<ReplyCodec<Self::Reply>> = None;
 
+    /// What it says, as bytes that are the same whenever the same is said: all that its sender makes up, and nothing that is
+    /// found out on its way, such as a fresh id. Asked only of a command that brings an id: sent again under that id it has to
+    /// say the same, else it is refused as invalid. `None` for a command of which that is not compared.
+    fn content(&self) -> Option<Vec<u8>> {
+        None
+    }
+
     /// What should happen. Pure: everything from outside is in `given`.
     ///
     /// # Errors

@@ -29,25 +29,46 @@ pub(super) struct Answers {
 struct Fleeting {
     command_id: Uuid,
     command: &'static str,
+    content: Option<Uuid>,
     answered_at: Timestamp,
     answer: Result<Vec<u8>, Error>,
+}
+
+/// A command under its id: its type, and a digest of what it says if that is compared.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Repeatable {
+    pub(super) command_id: Uuid,
+    pub(super) command: &'static str,
+    pub(super) content: Option<Uuid>,
+}
+
+impl Repeatable {
+    pub(super) fn new(command_id: Uuid, command: &'static str, content: Option<&[u8]>) -> Self {
+        Repeatable { command_id, command, content: content.map(|content| Uuid::new_v5(&Uuid::nil(), content)) }
+    }
 }
 
 impl Answers {
     /// The first answer to that command, if it is remembered: the reply as bytes, or the refusal.
     ///
     /// # Errors
-    /// When the id was given to another command.
-    pub(super) fn find(&self, command_id: Uuid, command: &str) -> Result<Option<Result<Vec<u8>, Error>>, Invalid> {
+    /// When the id was given to another command, or to one that said something else.
+    pub(super) fn find(&self, repeatable: Repeatable) -> Result<Option<Result<Vec<u8>, Error>>, Invalid> {
+        let Repeatable { command_id, command, content } = repeatable;
         let stored = self.stored.iter().rev().find(|it| it.command_id == command_id);
-        let stored = stored.map(|it| (it.command.as_str(), Ok(&it.reply)));
+        let stored = stored.map(|it| (it.command.as_str(), it.content, Ok(&it.reply)));
         let fleeting = || self.fleeting.iter().rev().find(|it| it.command_id == command_id);
-        let found = stored.or_else(|| fleeting().map(|it| (it.command, it.answer.as_ref())));
+        let found = stored.or_else(|| fleeting().map(|it| (it.command, it.content, it.answer.as_ref())));
         match found {
-            Some((of, _)) if of != command => {
+            Some((of, ..)) if of != command => {
                 Err(Invalid::new("command_id", command_id, format!("one that was not given to a {of} before")))
             }
-            Some((_, answer)) => Ok(Some(answer.cloned().map_err(Error::clone))),
+            // An earlier release did not keep what it was.
+            Some((of, before, _)) if before.is_some() && content.is_some() && before != content => {
+                let allowed = format!("one that was not given to a {of} with other content before");
+                Err(Invalid::new("command_id", command_id, allowed))
+            }
+            Some((.., answer)) => Ok(Some(answer.cloned().map_err(Error::clone))),
             None => Ok(None),
         }
     }
@@ -69,15 +90,14 @@ impl Answers {
     /// Remembers what changed nothing, unless the same command may fare better in a moment.
     pub(super) fn remember(
         &mut self,
-        command_id: Uuid,
-        command: &'static str,
+        Repeatable { command_id, command, content }: Repeatable,
         answered_at: Timestamp,
         answer: Result<Vec<u8>, Error>,
     ) {
         if answer.as_ref().is_err_and(|refusal| matches!(refusal.kind(), Kind::Overloaded | Kind::Unavailable)) {
             return;
         }
-        self.fleeting.push_back(Fleeting { command_id, command, answered_at, answer });
+        self.fleeting.push_back(Fleeting { command_id, command, content, answered_at, answer });
         let bytes = |it: &Fleeting| it.answer.as_ref().map_or(0, Vec::len);
         while self.fleeting.len() > ANSWERS_MAX
             || self.fleeting.len() > 1 && self.fleeting.iter().map(bytes).sum::<usize>() > REPLY_BYTES_MAX
@@ -106,14 +126,38 @@ mod tests {
         let mut answers = Answers::default();
         let note = |answers: &mut Answers, id, reply_len| {
             let (command_id, command, reply) = (Uuid::from_u128(id), "Add".to_owned(), vec![0; reply_len]);
-            answers.note(CommandAnswered { command_id, command, answered_at: Timestamp::EPOCH, reply });
+            answers.note(CommandAnswered { command_id, command, answered_at: Timestamp::EPOCH, reply, content: None });
         };
-        let is_known = |answers: &Answers, id| matches!(answers.find(Uuid::from_u128(id), "Add"), Ok(Some(Ok(_))));
+        let add = |id| Repeatable::new(Uuid::from_u128(id), "Add", None);
+        let is_known = |answers: &Answers, id| matches!(answers.find(add(id)), Ok(Some(Ok(_))));
         (1..=3).for_each(|id| note(&mut answers, id, REPLY_BYTES_MAX / 2));
         assert_eq!([1, 2, 3].map(|id| is_known(&answers, id)), [false, true, true]);
         note(&mut answers, 4, 2 * REPLY_BYTES_MAX);
         assert_eq!([2, 3, 4].map(|id| is_known(&answers, id)), [false, false, true]);
         note(&mut answers, 5, 1);
         assert_eq!([4, 5].map(|id| is_known(&answers, id)), [false, true]);
+    }
+
+    #[test]
+    fn what_was_kept_without_its_content_is_the_answer_to_whatever_the_command_says() {
+        let (id, by) = (Uuid::from_u128(1), |content: &'static [u8]| Some(content));
+        for (kept, asked, is_found) in [
+            (by(b"1"), by(b"1"), true),
+            (by(b"1"), by(b"2"), false),
+            (by(b"1"), None, true),
+            (None, by(b"2"), true),
+            (None, None, true),
+        ] {
+            let Repeatable { command_id, command, content } = Repeatable::new(id, "Add", kept);
+            let answered_at = Timestamp::EPOCH;
+            let mut stored = Answers::default();
+            stored.note(CommandAnswered { command_id, command: command.into(), answered_at, reply: vec![7], content });
+            let mut fleeting = Answers::default();
+            fleeting.remember(Repeatable::new(id, "Add", kept), answered_at, Ok(vec![7]));
+            for answers in [stored, fleeting] {
+                let found = answers.find(Repeatable::new(id, "Add", asked));
+                assert_eq!(found.is_ok_and(|found| found == Some(Ok(vec![7]))), is_found, "{kept:?} {asked:?}");
+            }
+        }
     }
 }

@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use ionveil_journal::StreamId;
 
-use crate::domain::Timestamp;
-
 /// The wait after the second failure in a row; it doubles from there.
 const FIRST: Duration = Duration::from_millis(100);
 /// The longest wait.
@@ -21,16 +19,6 @@ pub(super) fn after(stream: &StreamId, failures: u32) -> Duration {
     (stream, failures).hash(&mut hasher);
     let permille = 750 + (hasher.finish() % 501) as u32;
     (wait * permille / 1_000).min(LONGEST)
-}
-
-/// When a wait that begins at `now` is over.
-pub(super) fn until(now: Timestamp, wait: Duration) -> Timestamp {
-    now.saturating_add_micros(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX))
-}
-
-/// Whether it is over at `now`. A clock that was set back by more than any wait ends it too.
-pub(super) fn is_over(until: Timestamp, now: Timestamp) -> bool {
-    now >= until || until.as_micros() - now.as_micros() > LONGEST.as_micros() as i64
 }
 
 #[cfg(test)]
@@ -51,15 +39,5 @@ mod tests {
         }
         let waits: std::collections::HashSet<_> = (0..20).map(|n| after(&stream(n), 3)).collect();
         assert!(waits.len() > 10, "{waits:?}");
-    }
-
-    #[test]
-    fn a_clock_that_is_set_back_does_not_prolong_a_wait() {
-        let at = |text: &str| text.parse::<Timestamp>().expect("an instant");
-        let over_at = until(at("2026-01-01T00:00:00Z"), Duration::from_secs(20));
-        assert_eq!(over_at, at("2026-01-01T00:00:20Z"));
-        assert!(!is_over(over_at, at("2026-01-01T00:00:19.999999Z")));
-        assert!(is_over(over_at, over_at));
-        assert!(is_over(over_at, at("2025-12-31T23:00:00Z")));
     }
 }

@@ -28,6 +28,7 @@ mod reply;
 mod runtime;
 mod shared;
 mod state_snapshot;
+mod steady;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod threads;

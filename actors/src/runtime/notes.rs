@@ -20,7 +20,29 @@ pub enum Note {
     Followed(SourcesFollowed),
 }
 
-/// `runtime-answered`, version 1: the reply that went with the events before it.
+/// The forms of `runtime-answered` that are only read any more.
+mod v1 {
+    use serde::{Deserialize, Serialize};
+    use uuid::Uuid;
+
+    use crate::domain::Timestamp;
+
+    #[derive(Debug, Serialize, Deserialize)]
+    pub(super) struct CommandAnswered {
+        command_id: Uuid,
+        command: String,
+        answered_at: Timestamp,
+        reply: Vec<u8>,
+    }
+
+    impl From<CommandAnswered> for super::CommandAnswered {
+        fn from(CommandAnswered { command_id, command, answered_at, reply }: CommandAnswered) -> Self {
+            super::CommandAnswered { command_id, command, answered_at, reply, content: None }
+        }
+    }
+}
+
+/// `runtime-answered`, version 2: the reply that went with the events before it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandAnswered {
     /// What the caller called it.
@@ -31,6 +53,8 @@ pub struct CommandAnswered {
     pub answered_at: Timestamp,
     /// As its [`super::ReplyCodec`] encodes it.
     pub reply: Vec<u8>,
+    /// A digest of what the command said, if that is compared: [`super::Command::content`].
+    pub content: Option<Uuid>,
 }
 
 /// `runtime-followed`, version 1: how far a follower has read.
@@ -44,7 +68,7 @@ const ANSWERED: &str = "runtime-answered";
 const FOLLOWED: &str = "runtime-followed";
 
 /// Every form of a note that was ever released, as of an entity's events.
-pub const RELEASED: &[(&str, u16)] = &[(ANSWERED, 1), (FOLLOWED, 1)];
+pub const RELEASED: &[(&str, u16)] = &[(ANSWERED, 1), (ANSWERED, 2), (FOLLOWED, 1)];
 
 /// Whether an event of that type is the runtime's, whatever stream it lies in.
 pub fn is_note(event_type: &str) -> bool {
@@ -60,7 +84,10 @@ impl Event for Note {
     }
 
     fn version(&self) -> u16 {
-        1
+        match self {
+            Note::Answered(_) => 2,
+            Note::Followed(_) => 1,
+        }
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -72,7 +99,10 @@ impl Event for Note {
 
     fn decode(event_type: &str, version: u16, codec: u8, payload: &[u8]) -> Result<Self, DecodeError> {
         match (event_type, version) {
-            (ANSWERED, 1) => codec::decode(codec, payload).map(Note::Answered),
+            (ANSWERED, 1) => {
+                codec::decode::<v1::CommandAnswered>(codec, payload).map(CommandAnswered::from).map(Note::Answered)
+            }
+            (ANSWERED, 2) => codec::decode(codec, payload).map(Note::Answered),
             (FOLLOWED, 1) => codec::decode(codec, payload).map(Note::Followed),
             _ => Err(DecodeError::UnknownType { event_type: event_type.to_owned(), version }),
         }
@@ -80,12 +110,18 @@ impl Event for Note {
 
     fn to_json(&self) -> Value {
         match self {
-            Note::Answered(answered) => json!({
-                "command_id": answered.command_id,
-                "command": answered.command,
-                "answered_at": answered.answered_at,
-                "reply_bytes": answered.reply.iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
-            }),
+            Note::Answered(answered) => {
+                let mut shown = json!({
+                    "command_id": answered.command_id,
+                    "command": answered.command,
+                    "answered_at": answered.answered_at,
+                    "reply_bytes": answered.reply.iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
+                });
+                if let Some(content) = answered.content {
+                    shown["content"] = json!(content);
+                }
+                shown
+            }
             Note::Followed(followed) => {
                 let sources = followed.sources.iter().map(|(stream, sequence)| (stream.clone(), json!(sequence)));
                 json!({ "sources": sources.collect::<serde_json::Map<_, _>>() })

@@ -67,6 +67,8 @@ struct Slot<A: Aggregate> {
 }
 
 impl<A: Aggregate> Slot<A> {
+    /// Under the registry's lock. In this order: whoever handles a message, or has an effect in hand, took its hold before the
+    /// seat of that message was given back. So an entity is never told to leave while an effect is about to be handed out.
     fn may_leave(&self) -> bool {
         self.room.inside() == 0 && self.holds.inside() == 0
     }

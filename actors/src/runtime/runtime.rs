@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use actix::{Actor, Addr};
 use ionveil_journal::{Journal, Position, Sequence, StreamId};
 use std::hash::{BuildHasher, RandomState};
+use tokio::sync::watch;
 
 use super::aggregate::Aggregate;
-use super::backoff;
 use super::clock::Clock;
-use super::entity::{Entity, Parts, when_settled};
+use super::entity::{Entity, Parts, unavailable, when_settled};
 use super::metrics::Metrics;
 use super::reply::{Reply, reply_channel};
 use super::shared::Shared;
@@ -88,6 +88,9 @@ pub struct Runtime {
     pub(super) shared: Arc<Shared>,
     threads: Mutex<Threads>,
     hasher: RandomState,
+    /// Of the last start of the background work: whether it is known what is to be done. Closed when that could not be found
+    /// out.
+    survey: Mutex<Option<watch::Receiver<bool>>>,
 }
 
 impl Runtime {
@@ -112,22 +115,34 @@ impl Runtime {
 
     fn on(threads: Threads, journal: Arc<dyn Journal>, clock: Arc<dyn Clock>, limits: Limits) -> Arc<Self> {
         let shared = Shared::new(journal, clock, limits, threads.apart().clone(), threads.is_this());
-        Arc::new(Runtime { shared: Arc::new(shared), threads: Mutex::new(threads), hasher: RandomState::new() })
+        Arc::new(Runtime {
+            shared: Arc::new(shared),
+            threads: Mutex::new(threads),
+            hasher: RandomState::new(),
+            survey: Mutex::default(),
+        })
     }
 
     /// Begins the work that nobody asks for: wakes entities when they are due, lets followers read, hands out effects, takes
-    /// idle entities out of memory. To be called when all registries are there; does nothing while it is at work already.
+    /// idle entities out of memory. To be called when all registries are there; begins nothing while it is at work already.
     ///
     /// What is to be done is found out first, from the snapshots and streams of the kinds that need it; the reply says when
-    /// that is through. Until then nothing is woken but what is asked or told something.
+    /// that is through, to whoever calls meanwhile too. Until then nothing is woken but what is asked or told something.
     ///
     /// # Errors
-    /// As [`Runtime::run_blocking`].
+    /// As [`Runtime::run_blocking`]. What is to be done is found out by the next call then.
     pub fn start_background(self: &Arc<Self>) -> Reply<()> {
-        if self.shared.attention.turn_on() {
-            return self.run_blocking(|| Ok(()));
+        let mut survey = self.survey.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_failed = |it: &watch::Receiver<bool>| !*it.borrow() && it.has_changed().is_err();
+        if self.shared.attention.turn_on()
+            && let Some(survey) = survey.as_ref().filter(|it| !has_failed(it))
+        {
+            return self.when_surveyed(survey.clone());
         }
-        let surveyed = if self.shared.is_at_rest() { self.survey() } else { self.survey_when_settled() };
+        let (is_through, watched) = watch::channel(false);
+        *survey = Some(watched);
+        let surveyed =
+            if self.shared.is_at_rest() { self.survey(is_through) } else { self.survey_when_settled(is_through) };
         if !self.shared.is_inline && !self.shared.has_loop.swap(true, Ordering::AcqRel) {
             let attention = Arc::downgrade(&self.shared);
             self.shared.clock.watch(Box::new(move || {
@@ -140,8 +155,24 @@ impl Runtime {
         surveyed
     }
 
+    /// Replies when a survey that somebody else began is through.
+    fn when_surveyed(&self, mut survey: watch::Receiver<bool>) -> Reply<()> {
+        let pass = match self.enter() {
+            Ok(pass) => pass,
+            Err(refused) => return Reply::refused(refused),
+        };
+        let (sender, reply) = reply_channel();
+        self.shared.spawn(async move {
+            let surveyed = survey.wait_for(|is_through| *is_through).await.map(drop);
+            drop(pass);
+            // An asker that went away wants no reply.
+            let _ = sender.send(surveyed.map_err(|_| unavailable("what is to be done could not be found out", true)));
+        });
+        reply
+    }
+
     /// Finds out what is to be done.
-    fn survey(&self) -> Reply<()> {
+    fn survey(&self, is_through: watch::Sender<bool>) -> Reply<()> {
         let shared = Arc::clone(&self.shared);
         self.run_blocking(move || {
             for port in shared.ports() {
@@ -149,17 +180,18 @@ impl Runtime {
                     shared.attention.set_by(&stream, at);
                 }
             }
+            is_through.send_replace(true);
             Ok(())
         })
     }
 
     /// The same behind what is on its way to disk: it was decided on before anything was noted, and is not to be read yet.
-    fn survey_when_settled(self: &Arc<Self>) -> Reply<()> {
+    fn survey_when_settled(self: &Arc<Self>, is_through: watch::Sender<bool>) -> Reply<()> {
         let (sender, reply) = reply_channel();
         let runtime = Arc::clone(self);
         self.shared.spawn(async move {
             let surveyed = match when_settled(&runtime.shared).await {
-                Ok(()) => runtime.survey().await,
+                Ok(()) => runtime.survey(is_through).await,
                 Err(error) => Err(error),
             };
             // An asker that went away wants no reply.
@@ -266,28 +298,25 @@ impl Shared {
     /// Looks after everything that is due; says how long there is nothing more to do, as far as is known.
     fn tick(&self) -> Duration {
         let now = self.clock.now();
-        // A clock that was set back ends the waits that began by what it showed before, none of which is longer than that.
-        self.attention.note_now(now, backoff::LONGEST);
         for kind in self.attention.take_all_of() {
             let followers = self.journal.streams().into_iter().filter(|it| it.stream.kind() == kind.as_str());
             followers.for_each(|it| self.look_after_now(&it.stream));
         }
-        let due = self.attention.take_due(now, ATTENDED_MAX);
+        let due = self.attention.take_due(now, self.steady.now(), ATTENDED_MAX);
         let is_more = due.len() == ATTENDED_MAX;
         for stream in due {
             let Some(port) = self.port(stream.kind()) else { continue };
             if !port.attend(stream.id()) {
-                let again_at = now.saturating_add_micros(ATTEND_AGAIN_AFTER.as_micros() as i64);
-                self.attention.set_by(&stream, again_at);
+                self.attention.wait_by(&stream, self.steady.now().after(ATTEND_AGAIN_AFTER));
             }
         }
         self.ports().iter().for_each(|port| port.retire_idle(now));
         if is_more {
             return Duration::ZERO;
         }
-        let next = self.attention.next().map(|next| next.as_micros().saturating_sub(self.clock.now().as_micros()));
-        let next = next.map_or(CLOCK_READ_EVERY, |micros| Duration::from_micros(micros.max(0) as u64));
-        next.min(CLOCK_READ_EVERY)
+        self.attention
+            .left(self.clock.now(), self.steady.now())
+            .map_or(CLOCK_READ_EVERY, |left| left.min(CLOCK_READ_EVERY))
     }
 }
 

@@ -19,12 +19,15 @@ use super::ids::Ids;
 use super::metrics::{Counters, Metrics};
 use super::runtime::{Limits, Quarantined};
 use super::state_snapshot::{self, Taken};
+use super::steady::SteadyClock;
 use crate::domain::Timestamp;
 use crate::error::Error;
 
 pub(super) struct Shared {
     pub(super) journal: Arc<dyn Journal>,
     pub(super) clock: Arc<dyn Clock>,
+    /// What waits are measured by.
+    pub(super) steady: SteadyClock,
     pub(super) ids: Ids,
     pub(super) limits: Limits,
     pub(super) gate: Arc<Gate>,
@@ -81,6 +84,7 @@ impl Shared {
     ) -> Self {
         Shared {
             journal,
+            steady: SteadyClock::of(Arc::clone(&clock)),
             clock,
             ids: Ids::default(),
             limits,
@@ -176,7 +180,7 @@ impl Shared {
             match source {
                 Source::SameId(_) => {
                     if let Ok(follower) = StreamId::new(*kind, stream.id()) {
-                        self.attention.set(&follower, Some(Timestamp::MIN));
+                        self.look_after_now(&follower);
                     }
                 }
                 Source::Stream(_, id) if *id == stream.id() => self.attention.set_all_of(*kind),
@@ -186,7 +190,7 @@ impl Shared {
     }
 
     pub(super) fn look_after_now(&self, stream: &StreamId) {
-        self.attention.set(stream, Some(Timestamp::MIN));
+        self.attention.set_by(stream, Timestamp::MIN);
     }
 
     pub(super) fn note_lag(&self, follower: &StreamId, read: Vec<(StreamId, Sequence)>) {

@@ -18,7 +18,7 @@ use super::notes::{CommandAnswered, Note, SourcesFollowed};
 use crate::domain::Timestamp;
 use crate::error::Error;
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 const PREFIX_LEN: usize = 13;
 
 /// What a snapshot holds beside the state.

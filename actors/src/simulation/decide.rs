@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use ionveil_journal::codec;
+
 use super::command::{
     CancelSimulation, CompleteSimulation, CreateSimulation, EnqueueSimulation, Enqueued, FailSimulation,
     PART_OUTCOMES_MAX, PatternSource, StartSimulation,
@@ -25,6 +27,18 @@ const PATTERN_BYTES_MAX: usize = ionveil_journal::Append::BYTES_MAX - (1 << 20);
 impl Command<Simulation> for CreateSimulation {
     type Reply = ();
     const REPLY: Option<ReplyCodec<()>> = Some(ReplyCodec::STORED);
+
+    fn content(&self) -> Option<Vec<u8>> {
+        let pattern = match &self.pattern {
+            PatternSource::Given(pattern) => {
+                let pair = |&(offset, is_success): &(super::Offset, bool)| (offset.as_micros(), is_success);
+                let events: Vec<(i64, bool)> = pattern.events.iter().map(pair).collect();
+                codec::encode(&(true, &pattern.pattern_id, &pattern.description, events))
+            }
+            PatternSource::Generated(generator) => codec::encode(&(false, generator.to_string())),
+        };
+        Some(codec::encode(&(StoredScenario::from(&self.scenario), pattern, self.duration_seconds, self.start)))
+    }
 
     fn decide(self, state: &Simulation, given: &Given) -> Result<Decision<Event, ()>, Error> {
         let CreateSimulation { id, scenario, pattern, duration_seconds, start } = self;

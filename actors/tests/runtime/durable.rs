@@ -1,10 +1,12 @@
 //! I-2: what depends on events leaves when they are durable, and not before. Meanwhile the entity goes on.
 
-use std::sync::mpsc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
 
-use ionveil_actors::error::Invalid;
-use ionveil_actors::runtime::Caller;
-use ionveil_journal::Journal;
+use ionveil_actors::error::{Invalid, Kind};
+use ionveil_actors::runtime::{Caller, Limits, Registry, Reply};
+use ionveil_journal::{Journal, LocalJournal};
+use uuid::Uuid;
 
 use crate::support::*;
 
@@ -97,6 +99,48 @@ fn who_comes_when_a_write_is_through_is_not_answered_ahead_of_who_waited_for_it(
     drop(go_on);
     assert_eq!(wait(second), Err(Invalid::new("total", 5, "anything else").into()));
     assert_eq!(wait(third), Ok(5));
+}
+
+/// What was refused for a reason of its own was answered at once, ahead of whatever was under way.
+#[test]
+fn what_depends_on_nothing_is_refused_in_its_turn_too() {
+    let disk = Disk::default();
+    let journal = Reluctant::new(Arc::new(LocalJournal::on(disk.clone()).expect("a sound disk")));
+    let (runtime, _) = runtime_on(Arc::clone(&journal) as _, Limits { threads: 1, ..Limits::default() });
+    let counters: Registry<Counter> = Registry::new(&runtime);
+    let total = |id| wait(counters.ask(id, Total, Caller::default()));
+    // Started before the disk is held.
+    assert_eq!(wait(counters.tell("b", AddEach(vec![]), Caller::default())), Ok(0));
+    let under_way = || {
+        let begun = disk.begun();
+        disk.hold();
+        let reply = counters.tell("a", Add(1), Caller::default());
+        disk.await_begun(begun + 1);
+        reply
+    };
+    let refused = |mut reply: Reply<i64>, before: Reply<i64>| {
+        // On the same thread, so it is through.
+        assert_eq!(total("b"), Ok(0));
+        assert!(is_pending(&mut reply), "it is refused ahead of the reply before");
+        disk.release();
+        (wait(before), wait(reply).expect_err("it is refused").kind())
+    };
+
+    let before = under_way();
+    let with_id = Caller { command_id: Some(Uuid::from_u128(1)), ..Caller::default() };
+    let takes_no_id = counters.tell("a", AddEach(vec![1]), with_id);
+    assert_eq!(refused(takes_no_id, before), (Ok(1), Kind::Invalid));
+
+    let before = under_way();
+    let breaks_its_rules = counters.tell("a", Spoil, Caller::default());
+    assert_eq!(refused(breaks_its_rules, before), (Ok(2), Kind::Unavailable));
+
+    let before = under_way();
+    journal.is_full.store(true, Ordering::SeqCst);
+    let is_not_taken = counters.tell("a", Add(1), Caller::default());
+    assert_eq!(refused(is_not_taken, before), (Ok(3), Kind::Overloaded));
+    assert_eq!(total("a"), Ok(3));
+    assert!(runtime.stop(PATIENCE));
 }
 
 #[test]

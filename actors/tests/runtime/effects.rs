@@ -1,6 +1,6 @@
 //! Effects: at least once, with the same id, and never before the events they follow from are durable.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use ionveil_actors::domain::Timestamp;
@@ -259,9 +259,10 @@ fn an_entity_stays_in_memory_until_what_came_of_its_effect_is_durable() {
     });
 }
 
-/// Its reply had left before its effect was in hand, so it left memory with the effect on its list, and nobody looked after it.
+/// Its reply had left before its effect was in hand, so it left memory with the effect on its list; and had the effect begun
+/// just before that, what came of it would have been lost, and it would have been performed twice at once.
 #[test]
-fn an_entity_that_leaves_with_its_reply_does_not_take_its_effect_along() {
+fn an_entity_does_not_leave_with_its_reply_when_an_effect_follows() {
     let journal = Reluctant::new(Arc::new(LocalJournal::in_memory()));
     let limits = Limits { threads: 1, entities_live_max: 1, ..Limits::default() };
     let (runtime, _) = runtime_on(Arc::clone(&journal) as _, limits);
@@ -270,12 +271,19 @@ fn an_entity_that_leaves_with_its_reply_does_not_take_its_effect_along() {
     wait(runtime.start_background()).expect("a survey");
     assert_eq!(wait(reminders.tell("a", Count, Caller::default())), Ok(0));
     // Another one comes into memory, where there is room for one, as soon as that reply has left.
+    let (left, has_left) = mpsc::channel();
     *journal.behind_next.lock().expect("no panic while it is held") = Some(Box::new({
-        let reminders = reminders.clone();
-        move || drop(reminders.tell("b", Count, Caller::default()))
+        let (reminders, runtime) = (reminders.clone(), Arc::clone(&runtime));
+        move || {
+            drop(reminders.tell("b", Count, Caller::default()));
+            let _ = left.send(runtime.metrics().passivations);
+        }
     }));
     assert_eq!(wait(reminders.tell("a", RingFor(instant(DUE)), Caller::default())), Ok(()));
-    until("it is delivered", || !outside.0.lock().expect("no panic while it is held").all.is_empty());
-    assert!(runtime.metrics().passivations > 0, "it has left");
+    assert_eq!(has_left.recv_timeout(PATIENCE), Ok(0), "it stays until its effect is over");
+    until("one of them leaves", || runtime.metrics().passivations > 0);
+    let a = || wait(reminders.ask("a", Look, Caller::default())).expect("an answer");
+    until("it is known that it was delivered", || a().undelivered.is_empty());
+    assert_eq!(outside.0.lock().expect("no panic while it is held").all.len(), 1);
     assert!(runtime.stop(PATIENCE));
 }

@@ -103,6 +103,34 @@ fn an_id_belongs_to_one_command_and_only_to_commands_whose_reply_is_kept() {
     assert_eq!(wait(world.total("a")), Ok(0));
 }
 
+/// It was answered as the first one was, and not carried out.
+#[test]
+fn a_command_that_says_something_else_under_the_id_is_refused() {
+    let limits = Limits { threads: 1, snapshot_events: 3, ..Limits::default() };
+    let mut world = World::with(Disk::default(), limits);
+    let schedule = |world: &World, at: &str| wait(world.reminders.tell("a", Schedule(instant(at)), with_id(1)));
+    assert_eq!(wait(add(&world, "a", 5, 1)), Ok(5));
+    assert_eq!(schedule(&world, "2026-03-01T13:00:00Z"), Ok(1));
+    for minute in 0..3 {
+        for refused in [
+            wait(add(&world, "a", 6, 1)).expect_err("another number").to_string(),
+            schedule(&world, "2026-03-01T14:00:00Z").expect_err("another instant").to_string(),
+        ] {
+            assert!(refused.contains("command_id") && refused.contains("other content"), "{refused}");
+        }
+        assert_eq!(wait(add(&world, "a", 5, 1)), Ok(5));
+        assert_eq!(schedule(&world, "2026-03-01T13:00:00Z"), Ok(1), "also from a snapshot");
+        assert_eq!(wait(world.schedule("a", &format!("2026-03-01T15:0{minute}:00Z"))), Ok(minute + 2));
+        world = world.reopened();
+    }
+    assert_eq!(wait(world.total("a")), Ok(5));
+    // What changed nothing is remembered as long as the entity lives.
+    let again = instant("2026-03-01T13:00:00Z");
+    assert!(wait(world.reminders.tell("a", Schedule(again), with_id(2))).is_err(), "it is scheduled already");
+    let other = wait(world.reminders.tell("a", Schedule(instant(NOW)), with_id(2))).expect_err("another instant");
+    assert!(other.to_string().contains("other content"), "{other}");
+}
+
 #[test]
 fn what_is_remembered_is_bounded_by_number_and_age() {
     let world = World::new();

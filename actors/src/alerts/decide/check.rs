@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ionveil_journal::codec;
+
 use super::raise::{Draft, Occasion, Subject};
 use super::{Taken, instant, take};
 use crate::alerts::command::{CheckIncident, CheckReport};
@@ -22,6 +24,12 @@ use crate::runtime::{Command, Decision, Given, ReplyCodec};
 impl Command<Alerts> for CheckIncident {
     type Reply = CheckReport;
     const REPLY: Option<ReplyCodec<CheckReport>> = Some(ReplyCodec::stored_as::<StoredReport, 1>());
+
+    fn content(&self) -> Option<Vec<u8>> {
+        // Rules and policy are what is known of others at the moment.
+        let CheckIncident { incident_id, priority, dispatch_time, arrival_time, closed_time, at, .. } = self;
+        Some(codec::encode(&(incident_id, priority, dispatch_time, arrival_time, closed_time, at)))
+    }
 
     fn decide(self, state: &Alerts, given: &Given) -> Result<Decision<Event, CheckReport>, Error> {
         check_id("incident_id", &self.incident_id)?;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use ionveil_journal::codec;
+
 use super::{check_note, check_user, conflict, found, instant};
 use crate::alerts::SYSTEM;
 use crate::alerts::alert::{Alert, AlertState, AlertStatus};
@@ -17,6 +19,10 @@ use crate::runtime::{Command, Decision, Given, ReplyCodec};
 impl Command<Alerts> for AcknowledgeAlert {
     type Reply = Alert;
     const REPLY: Option<ReplyCodec<Alert>> = Some(ReplyCodec::STORED);
+
+    fn content(&self) -> Option<Vec<u8>> {
+        Some(codec::encode(&(self.alert_id, &self.user_id, &self.note, self.at)))
+    }
 
     fn decide(self, state: &Alerts, given: &Given) -> Result<Decision<Event, Alert>, Error> {
         check_user("user_id", &self.user_id)?;
@@ -43,6 +49,10 @@ impl Command<Alerts> for ResolveAlert {
     type Reply = Alert;
     const REPLY: Option<ReplyCodec<Alert>> = Some(ReplyCodec::STORED);
 
+    fn content(&self) -> Option<Vec<u8>> {
+        Some(codec::encode(&(self.alert_id, &self.user_id, &self.resolution_note, self.at)))
+    }
+
     fn decide(self, state: &Alerts, given: &Given) -> Result<Decision<Event, Alert>, Error> {
         check_user("user_id", &self.user_id)?;
         check_note("note", &self.resolution_note)?;
@@ -63,6 +73,10 @@ impl Command<Alerts> for ResolveAlert {
 impl Command<Alerts> for EscalateAlert {
     type Reply = Alert;
     const REPLY: Option<ReplyCodec<Alert>> = Some(ReplyCodec::STORED);
+
+    fn content(&self) -> Option<Vec<u8>> {
+        Some(codec::encode(&(self.alert_id, &self.user_id, &self.reason, self.at)))
+    }
 
     fn decide(self, state: &Alerts, given: &Given) -> Result<Decision<Event, Alert>, Error> {
         check_user("user_id", &self.user_id)?;

@@ -1,5 +1,7 @@
 //! Alerts are not wanted for a while, and wanted again.
 
+use ionveil_journal::codec;
+
 use super::{check_note, check_user, instant};
 use crate::alerts::command::{AddSuppression, RemoveSuppression};
 use crate::alerts::event::{Event, SuppressionAdded, SuppressionRemoved};
@@ -13,6 +15,12 @@ use crate::runtime::{Command, Decision, Given, ReplyCodec};
 impl Command<Alerts> for AddSuppression {
     type Reply = Suppression;
     const REPLY: Option<ReplyCodec<Suppression>> = Some(ReplyCodec::stored_as::<StoredSuppression, 1>());
+
+    fn content(&self) -> Option<Vec<u8>> {
+        // Its id is a fresh one each time.
+        let AddSuppression { rule_pattern, duration_minutes, reason, created_by, at, .. } = self;
+        Some(codec::encode(&(rule_pattern, duration_minutes, reason, created_by, at)))
+    }
 
     fn decide(self, state: &Alerts, given: &Given) -> Result<Decision<Event, Suppression>, Error> {
         compile(&self.rule_pattern)?;
@@ -54,6 +62,10 @@ impl Command<Alerts> for AddSuppression {
 impl Command<Alerts> for RemoveSuppression {
     type Reply = bool;
     const REPLY: Option<ReplyCodec<bool>> = Some(ReplyCodec::STORED);
+
+    fn content(&self) -> Option<Vec<u8>> {
+        Some(codec::encode(&(self.suppression_id, self.at)))
+    }
 
     fn decide(self, state: &Alerts, given: &Given) -> Result<Decision<Event, bool>, Error> {
         let Some(known) = state.suppressions.get(&self.suppression_id) else {

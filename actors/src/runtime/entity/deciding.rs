@@ -9,7 +9,7 @@ use ionveil_journal::{Origin, Outcome, Position, StreamId, Written};
 use uuid::Uuid;
 
 use super::super::aggregate::{Aggregate, Caller, Command, Decision, Given, Query};
-use super::super::answers::REPLY_BYTES_MAX;
+use super::super::answers::{REPLY_BYTES_MAX, Repeatable};
 use super::super::backoff;
 use super::super::notes::CommandAnswered;
 use super::super::shared::Followers;
@@ -26,7 +26,8 @@ impl<A: Aggregate> Entity<A> {
         let answer = match &self.stage {
             Stage::Ready(ready) => span.in_scope(|| query.answer(&ready.state, &given)),
             Stage::Refusing { error, retry_at } => {
-                return to.send(Err(refusal(error, *retry_at, self.shared.clock.now())));
+                let refused = refusal(error, *retry_at, self.shared.steady.now());
+                return self.send_in_turn(Err(refused), to);
             }
             Stage::Unloaded => unreachable!("a job runs only after loading"),
         };
@@ -46,25 +47,29 @@ impl<A: Aggregate> Entity<A> {
         let ready = match &mut self.stage {
             Stage::Ready(ready) => ready,
             Stage::Refusing { error, retry_at } => {
-                return to.send(Err(refusal(error, *retry_at, self.shared.clock.now())));
+                let refused = refusal(error, *retry_at, self.shared.steady.now());
+                return self.send_in_turn(Err(refused), to);
             }
             Stage::Unloaded => unreachable!("a job runs only after loading"),
         };
         let repeatable = match (given.caller.command_id, C::REPLY) {
             (None, _) => None,
-            (Some(command_id), Some(codec)) => Some((command_id, codec)),
+            (Some(command_id), Some(codec)) => {
+                Some((Repeatable::new(command_id, name_of::<C>(), command.content().as_deref()), codec))
+            }
             (Some(command_id), None) => {
-                return to.send(Err(Invalid::new("command_id", command_id, "none for this command").into()));
+                let refused = Invalid::new("command_id", command_id, "none for this command");
+                return self.send_in_turn(Err(refused.into()), to);
             }
         };
-        if let Some((command_id, codec)) = &repeatable {
-            match ready.answers.find(*command_id, name_of::<C>()) {
+        if let Some((asked, codec)) = &repeatable {
+            match ready.answers.find(*asked) {
                 Ok(None) => {}
                 Ok(Some(Err(refusal))) => return self.send_when_durable(Err(refusal), to),
                 Ok(Some(Ok(bytes))) => {
                     let first = (codec.decode)(ionveil_journal::codec::BINCODE_2, &bytes).map_err(|_| {
                         let allowed = "one whose reply was remembered by this release; the command was carried out";
-                        Invalid::new("command_id", command_id, allowed).into()
+                        Invalid::new("command_id", asked.command_id, allowed).into()
                     });
                     return self.send_when_durable(first, to);
                 }
@@ -76,23 +81,25 @@ impl<A: Aggregate> Entity<A> {
             Ok(decision) if !decision.events.is_empty() => decision,
             nothing_new => {
                 let reply = nothing_new.map(|decision| decision.reply);
-                if let Some((command_id, codec)) = repeatable {
+                if let Some((asked, codec)) = repeatable {
                     let answer = reply.as_ref().map(codec.encode).map_err(Error::clone);
-                    ready.answers.remember(command_id, name_of::<C>(), given.now, answer);
+                    ready.answers.remember(asked, given.now, answer);
                 }
                 return self.send_when_durable(reply, to);
             }
         };
-        let answered = repeatable.map(|(command_id, codec)| CommandAnswered {
-            command_id,
-            command: name_of::<C>().to_owned(),
+        let answered = repeatable.map(|(asked, codec)| CommandAnswered {
+            command_id: asked.command_id,
+            command: asked.command.to_owned(),
             answered_at: given.now,
             reply: (codec.encode)(&reply),
+            content: asked.content,
         });
         // Kept alone it would push out all others, and an append has to hold it.
         if let Some(answered) = answered.as_ref().filter(|answered| answered.reply.len() > REPLY_BYTES_MAX) {
             let allowed = format!("none: the reply takes {} bytes, {REPLY_BYTES_MAX} are kept", answered.reply.len());
-            return to.send(Err(Invalid::new("command_id", answered.command_id, allowed).into()));
+            let refused = Invalid::new("command_id", answered.command_id, allowed);
+            return self.send_in_turn(Err(refused.into()), to);
         }
         let origin = Origin {
             causation_id: Some(given.caller.command_id.unwrap_or(id)),
@@ -110,7 +117,7 @@ impl<A: Aggregate> Entity<A> {
     }
 
     /// Takes events in and hands them to the journal; `settled` is called when they are durable, or with the reason why they
-    /// are not. False when that is known already.
+    /// are not, behind what was handed over before. False when that is known already.
     ///
     /// The state takes them first. If it refuses them, or `check` refuses the state that they lead to, nothing is written.
     /// Then, and when the journal does not take them, the entity rebuilds itself: its state tells of what never happened.
@@ -130,7 +137,7 @@ impl<A: Aggregate> Entity<A> {
                 tracing::error!(stream = %self.stream, problem, "a decision breaks the entity's own rules; it is not written");
                 let fault = unavailable(&format!("the entity decided what it does not accept itself: {problem}"), true);
                 self.fail(fault.clone());
-                settled(Some(fault));
+                self.in_turn(move || settled(Some(fault)));
                 return false;
             }
         };
@@ -186,15 +193,16 @@ impl<A: Aggregate> Entity<A> {
         if let Err(error) = self.shared.journal.submit(append, done) {
             self.writes.under_way.fetch_sub(1, Ordering::AcqRel);
             // Nothing was written, and nobody else's reply hangs on it.
-            let now = self.shared.clock.now();
+            let now = self.shared.steady.now();
             let error = Error::from(error);
             self.stage = Stage::Refusing { error: error.clone(), retry_at: Some(now) };
             if A::ABILITIES.need_attention() {
-                let again_at = backoff::until(now, error.retry_after().unwrap_or(backoff::LONGEST));
-                self.shared.attention.set(&self.stream, Some(again_at));
+                // Or earlier: what its state on disk waits for has nothing to do with this.
+                let again_at = now.after(error.retry_after().unwrap_or(backoff::LONGEST));
+                self.shared.attention.wait_by(&self.stream, again_at);
             }
             if let Some(settled) = under_way.take() {
-                settled(Some(error));
+                self.in_turn(move || settled(Some(error)));
             }
             return false;
         }
@@ -207,6 +215,15 @@ impl<A: Aggregate> Entity<A> {
     /// Sends what depends on the present state, at once if that is durable, else as soon as it is.
     pub(super) fn send_when_durable<R: Send + 'static>(&self, reply: Result<R, Error>, to: ReplyTo<R>) {
         self.when_durable(move |durable| to.send(durable.and(reply)));
+    }
+
+    /// Sends what depends on nothing: behind the replies to what came before, however that fares.
+    fn send_in_turn<R: Send + 'static>(&self, reply: Result<R, Error>, to: ReplyTo<R>) {
+        self.in_turn(move || to.send(reply));
+    }
+
+    fn in_turn(&self, called: impl FnOnce() + Send + 'static) {
+        self.when_durable(move |_| called());
     }
 
     /// Calls back when the present state is durable, at once if it is; or with the reason why it never will be.

@@ -15,8 +15,8 @@ use super::super::aggregate::{Aggregate, Caller};
 use super::super::backoff;
 use super::super::gate::{Pass, Seat};
 use super::super::shared::PERFORMED_IN;
+use super::super::steady::SteadyTime;
 use super::{Entity, Job, ReplyTo, Stage};
-use crate::domain::Timestamp;
 
 /// As many effects of one entity are under way at a time; the others stay in its state. Enough for all that an outbox offers
 /// of its nine channels.
@@ -34,13 +34,13 @@ enum Progress {
     UnderWay,
     /// Done, or failed. If it is pending still at that instant, it is handed out again.
     Over {
-        again_at: Timestamp,
+        again_at: SteadyTime,
     },
 }
 
 impl InHand {
     /// When the first of those that are over would have to be tried again.
-    pub(super) fn next_retry(&self) -> Option<Timestamp> {
+    pub(super) fn next_retry(&self) -> Option<SteadyTime> {
         let again = self.0.values().filter_map(|(_, progress)| match progress {
             Progress::Over { again_at } => Some(*again_at),
             Progress::NotBegun(_) | Progress::UnderWay => None,
@@ -130,13 +130,18 @@ impl<A: Aggregate> Entity<A> {
         let pending = (effects.pending)(&ready.state);
         let listed: HashSet<Uuid> = pending.iter().copied().collect();
         self.in_hand.0.retain(|id, (_, progress)| listed.contains(id) || matches!(progress, Progress::UnderWay));
-        let now = self.shared.clock.now();
+        // Looked at only if anything is over.
+        let mut now = None;
         let mut room = EFFECTS_MAX.saturating_sub(self.in_hand.busy());
         let mut begins = Vec::new();
         for id in pending {
             let attempts = match self.in_hand.0.get(&id) {
                 None => 0,
-                Some((attempts, Progress::Over { again_at })) if backoff::is_over(*again_at, now) => *attempts,
+                Some((attempts, Progress::Over { again_at }))
+                    if again_at <= now.get_or_insert_with(|| self.shared.steady.now()) =>
+                {
+                    *attempts
+                }
                 Some(_) => continue,
             };
             if room == 0 {
@@ -167,7 +172,7 @@ impl<A: Aggregate> Entity<A> {
         *attempts = attempts.saturating_add(1);
         // Never at once: an effect that stays pending must not go round in circles.
         let wait = backoff::after(&self.stream, attempts.saturating_add(1));
-        *progress = Progress::Over { again_at: backoff::until(self.shared.clock.now(), wait) };
+        *progress = Progress::Over { again_at: self.shared.steady.now().after(wait) };
     }
 
     /// The entity was rebuilt: what was to begin with the state before does not.
@@ -176,9 +181,14 @@ impl<A: Aggregate> Entity<A> {
         self.has_handed_out = false;
     }
 
+    /// Whether it has effects, and somebody who performs them.
+    pub(super) fn performs(&self) -> bool {
+        A::ABILITIES.effects.is_some() && self.performer.is_some()
+    }
+
     /// Whether its outbox is still to be looked at.
     pub(super) fn has_to_hand_out(&self) -> bool {
-        A::ABILITIES.effects.is_some() && self.performer.is_some() && !self.has_handed_out
+        self.performs() && !self.has_handed_out
     }
 }
 
@@ -194,6 +204,8 @@ impl<A: Aggregate> Handler<Perform<A>> for Entity<A> {
                 continue;
             };
             self.shared.counters.effects.add(1);
+            // Beside that one, which a handler that panics drops before the entity knows.
+            let stays = self.holds.seat_anybody();
             // A task of its own, so that a handler's panic stays with it.
             let performing = async move { begin(under_way, hold).await };
             let performing = PERFORMED_IN.scope(Arc::clone(&self.shared.effects), performing);
@@ -208,6 +220,7 @@ impl<A: Aggregate> Handler<Perform<A>> for Entity<A> {
                         entity.note_next_wake();
                     }
                 }
+                drop(stays);
             }));
         }
     }

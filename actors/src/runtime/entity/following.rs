@@ -106,7 +106,7 @@ impl<A: Aggregate> Entity<A> {
         let error = Error::Corrupt { stream: record.stream.clone(), sequence: record.sequence.get(), cause };
         tracing::error!(stream = %self.stream, %error, "the entity cannot follow its source; it is quarantined");
         self.shared.quarantine(&self.stream, &error);
-        self.shared.attention.set(&self.stream, None);
+        self.shared.attention.set(&self.stream, None, None);
         self.stage = Stage::Refusing { error, retry_at: None };
     }
 

@@ -8,7 +8,6 @@ use ionveil_journal::StreamId;
 use tokio::sync::oneshot;
 
 use super::super::aggregate::Aggregate;
-use super::super::backoff;
 use super::super::incarnation::Incarnation;
 use super::super::recovery::recover;
 use super::super::shared::Shared;
@@ -20,9 +19,7 @@ impl<A: Aggregate> Entity<A> {
         match &self.stage {
             Stage::Unloaded => true,
             Stage::Ready(_) => self.writes.failed.load(Ordering::Acquire) != self.failures_seen,
-            Stage::Refusing { retry_at, .. } => {
-                retry_at.is_some_and(|retry_at| backoff::is_over(retry_at, self.shared.clock.now()))
-            }
+            Stage::Refusing { retry_at, .. } => retry_at.is_some_and(|retry_at| retry_at <= self.shared.steady.now()),
         }
     }
 
@@ -49,7 +46,7 @@ impl<A: Aggregate> Entity<A> {
             }
             Err(error @ Error::Corrupt { .. }) => {
                 tracing::error!(stream = %self.stream, %error, "the entity cannot be rebuilt; it is quarantined");
-                self.shared.attention.set(&self.stream, None);
+                self.shared.attention.set(&self.stream, None, None);
                 self.stage = Stage::Refusing { error, retry_at: None };
             }
             Err(error) => {

@@ -14,7 +14,6 @@ use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use actix::{Actor, ActorContext, Context, Handler, Message};
 use ionveil_journal::StreamId;
@@ -30,6 +29,7 @@ use super::backoff;
 use super::gate::{Pass, Room, Seat};
 use super::incarnation::Incarnation;
 use super::shared::Shared;
+use super::steady::SteadyTime;
 use crate::domain::Timestamp;
 use crate::error::{Error, Kind};
 
@@ -105,7 +105,7 @@ impl<A: Aggregate> Job<A> {
     pub(super) fn start(to: ReplyTo<()>) -> Job<A, impl Work<A>> {
         Job::new(None, move |entity, _| {
             let started = match &entity.stage {
-                Stage::Refusing { error, retry_at } => Err(refusal(error, *retry_at, entity.shared.clock.now())),
+                Stage::Refusing { error, retry_at } => Err(refusal(error, *retry_at, entity.shared.steady.now())),
                 Stage::Ready(_) | Stage::Unloaded => Ok(()),
             };
             to.send(started);
@@ -138,9 +138,9 @@ pub(super) struct Entity<A: Aggregate> {
     pace: Pace,
     /// An instant that its timer did not get beyond. It is not woken for that one again.
     stuck_at: Option<Timestamp>,
-    /// Wakes that failed since the last one that went well, and when the next is tried.
+    /// Wakes that failed since the last one that went well; the instant of the last one, and when that is tried again.
     wake_failures: u32,
-    wake_again_at: Option<Timestamp>,
+    wake_again_at: Option<(Timestamp, SteadyTime)>,
     in_hand: InHand,
     /// Whether its outbox was looked at since it was rebuilt, or since background work began.
     has_handed_out: bool,
@@ -157,7 +157,7 @@ enum Stage<A> {
     Refusing {
         error: Error,
         /// When the next message tries again; `None` for never, since its stream is corrupt.
-        retry_at: Option<Timestamp>,
+        retry_at: Option<SteadyTime>,
     },
 }
 
@@ -220,6 +220,8 @@ impl<A: Aggregate> Entity<A> {
     }
 
     fn run<W: Work<A>>(&mut self, job: Job<A, W>, ctx: &mut Context<Self>) {
+        // Its reply may leave before the effects that go with it are in hand: the entity is not to leave with it.
+        let _stays = self.performs().then(|| self.holds.seat_anybody());
         self.contain(|entity| {
             (job.work)(entity, ctx);
             if matches!(entity.stage, Stage::Ready(_)) {
@@ -249,25 +251,21 @@ impl<A: Aggregate> Entity<A> {
     fn fail(&mut self, error: Error) {
         self.failures = self.failures.saturating_add(1);
         let wait = backoff::after(&self.stream, self.failures);
-        let retry_at = backoff::until(self.shared.clock.now(), wait);
+        let retry_at = self.shared.steady.now().after(wait);
         self.stage = Stage::Refusing { error, retry_at: Some(retry_at) };
         if A::ABILITIES.need_attention() {
             // In place of whatever it waits for: before that it could not see to it.
-            self.shared.attention.set(&self.stream, Some(retry_at));
+            self.shared.attention.set(&self.stream, None, Some(retry_at));
         }
     }
 }
 
 /// What an entity in that stage says to everybody: why, and when to try again.
-fn refusal(error: &Error, retry_at: Option<Timestamp>, now: Timestamp) -> Error {
+fn refusal(error: &Error, retry_at: Option<SteadyTime>, now: SteadyTime) -> Error {
     match (error.kind(), retry_at) {
         (Kind::Unavailable, Some(retry_at)) => {
-            let left = retry_at.as_micros().saturating_sub(now.as_micros()).max(0);
-            Error::Unavailable {
-                reason: error.to_string(),
-                outcome_known: true,
-                retry_after: Some(Duration::from_micros(left as u64)),
-            }
+            let left = retry_at.left(now);
+            Error::Unavailable { reason: error.to_string(), outcome_known: true, retry_after: Some(left) }
         }
         _ => error.clone(),
     }
@@ -298,10 +296,10 @@ impl<A: Aggregate> Handler<Retire> for Entity<A> {
     fn handle(&mut self, _: Retire, ctx: &mut Context<Self>) {
         self.store_before_retiring();
         self.shared.forget_lag(&self.stream);
-        // The reply that let it leave may have been on its way before the effects that go with it were in hand.
-        if self.in_hand.is_busy() {
-            self.shared.look_after_now(&self.stream);
-        }
+        debug_assert!(
+            !self.in_hand.is_busy(),
+            "an effect in hand holds a seat, and with one taken nobody is sent away"
+        );
         ctx.stop();
     }
 }

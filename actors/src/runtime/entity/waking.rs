@@ -5,6 +5,7 @@ use ionveil_journal::Origin;
 
 use super::super::aggregate::{Aggregate, Caller};
 use super::super::backoff;
+use super::super::steady::SteadyTime;
 use super::deciding::Write;
 use super::{Entity, ReplyTo, Stage, refusal};
 use crate::domain::Timestamp;
@@ -17,10 +18,10 @@ impl<A: Aggregate> Entity<A> {
             self.wake_if_due(None, ctx);
             self.hand_out_effects(ctx);
         } else if let Stage::Refusing { retry_at: Some(retry_at), .. } = self.stage
-            && !backoff::is_over(retry_at, self.shared.clock.now())
+            && retry_at > self.shared.steady.now()
         {
             // It came too early. Whatever has made it refuse just now has seen to it that it is looked after again.
-            self.shared.attention.set_by(&self.stream, retry_at);
+            self.shared.attention.wait_by(&self.stream, retry_at);
         }
         self.send_when_durable(Ok(()), to);
     }
@@ -32,7 +33,7 @@ impl<A: Aggregate> Entity<A> {
                 let next = A::ABILITIES.timers.and_then(|timers| (timers.next_wake)(&ready.state));
                 Ok((woken, next.filter(|next| self.stuck_at != Some(*next))))
             }
-            Stage::Refusing { error, retry_at } => Err(refusal(error, *retry_at, self.shared.clock.now())),
+            Stage::Refusing { error, retry_at } => Err(refusal(error, *retry_at, self.shared.steady.now())),
             Stage::Unloaded => unreachable!("a job runs only after loading"),
         };
         self.send_when_durable(reply, to);
@@ -44,7 +45,7 @@ impl<A: Aggregate> Entity<A> {
         let given = self.given(Caller { now, ..Caller::default() });
         let due = (timers.next_wake)(&ready.state);
         let Some(due) = due.filter(|due| *due <= given.now && self.stuck_at != Some(*due)) else { return false };
-        if self.wake_again_at.is_some_and(|again_at| !backoff::is_over(again_at, self.shared.clock.now())) {
+        if self.wakes_again_at(due).is_some_and(|again_at| again_at > self.shared.steady.now()) {
             return false;
         }
         let span = tracing::debug_span!("wake", stream = %self.stream, %due);
@@ -55,7 +56,7 @@ impl<A: Aggregate> Entity<A> {
                 self.wake_failures = self.wake_failures.saturating_add(1);
                 // Never at once: a timer that cannot be handled must not go round in circles.
                 let wait = backoff::after(&self.stream, self.wake_failures.saturating_add(1));
-                self.wake_again_at = Some(backoff::until(self.shared.clock.now(), wait));
+                self.wake_again_at = Some((due, self.shared.steady.now().after(wait)));
                 return false;
             }
         };
@@ -87,6 +88,11 @@ impl<A: Aggregate> Entity<A> {
         is_written
     }
 
+    /// When a wake for that instant, which has failed, is tried again. Other instants have done nothing to wait for.
+    fn wakes_again_at(&self, due: Timestamp) -> Option<SteadyTime> {
+        self.wake_again_at.filter(|(of, _)| *of == due).map(|(_, again_at)| again_at)
+    }
+
     /// Tells the index when the entity next has to be looked after: after every message, and not before it is through.
     pub(super) fn note_next_wake(&mut self) {
         let Stage::Ready(ready) = &self.stage else { return };
@@ -95,9 +101,12 @@ impl<A: Aggregate> Entity<A> {
         }
         let next_wake = A::ABILITIES.timers.and_then(|timers| (timers.next_wake)(&ready.state));
         let next_wake = next_wake.filter(|next| self.stuck_at != Some(*next));
-        let next_wake = next_wake.map(|next| self.wake_again_at.map_or(next, |again_at| next.max(again_at)));
-        let next_effect = self.in_hand.next_retry();
-        self.shared.attention.set(&self.stream, next_wake.into_iter().chain(next_effect).min());
+        // That instant has been. If the clock was set back behind it, it is noted when the wait is over.
+        let again_at = next_wake.and_then(|next| self.wakes_again_at(next));
+        let again_at = again_at.filter(|again_at| *again_at > self.shared.steady.now());
+        let next_wake = next_wake.filter(|_| again_at.is_none());
+        let next_try = again_at.into_iter().chain(self.in_hand.next_retry()).min();
+        self.shared.attention.set(&self.stream, next_wake, next_try);
         // A source that has grown since it was looked at, or a write that has failed, has said so already, and that was
         // overwritten just now.
         if self.sources_behind().is_some() || self.needs_loading() {

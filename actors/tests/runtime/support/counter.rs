@@ -77,6 +77,10 @@ impl Command<Counter> for Add {
     type Reply = i64;
     const REPLY: Option<ReplyCodec<i64>> = Some(ReplyCodec::STORED);
 
+    fn content(&self) -> Option<Vec<u8>> {
+        Some(codec::encode(&self.0))
+    }
+
     fn decide(self, counter: &Counter, _: &Given) -> Decided<i64> {
         Ok(Decision { events: vec![Counted::Added(self.0)], reply: counter.total + self.0 })
     }
@@ -102,6 +106,17 @@ impl Command<Counter> for Write {
 
     fn decide(self, _: &Counter, _: &Given) -> Decided<()> {
         Ok(Decision { events: vec![self.0], reply: () })
+    }
+}
+
+/// Decides what `evolve` refuses.
+pub(crate) struct Spoil;
+
+impl Command<Counter> for Spoil {
+    type Reply = i64;
+
+    fn decide(self, counter: &Counter, _: &Given) -> Decided<i64> {
+        Ok(Decision { events: vec![Counted::Spoiled(0)], reply: counter.total })
     }
 }
 

@@ -13,7 +13,7 @@ use ionveil_actors::runtime::{
     ReplyCodec, Snapshotted, Source, Timed, decode_record, is_note,
 };
 use ionveil_journal::codec::{self, DecodeError};
-use ionveil_journal::{Fold, OwnedRecord, StreamKind};
+use ionveil_journal::{Append, Fold, OwnedRecord, StreamKind};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -188,6 +188,10 @@ impl Command<Reminder> for Schedule {
     type Reply = usize;
     const REPLY: Option<ReplyCodec<usize>> = Some(ReplyCodec::STORED);
 
+    fn content(&self) -> Option<Vec<u8>> {
+        Some(codec::encode(&self.0))
+    }
+
     fn decide(self, state: &Reminder, _: &Given) -> Result<Decision<Reminded, usize>, Error> {
         if state.scheduled.contains(&self.0) {
             return Err(Invalid::new("at", self.0, "an instant that is not scheduled").into());
@@ -206,6 +210,17 @@ impl Command<Reminder> for RingFor {
     fn decide(self, _: &Reminder, given: &Given) -> Result<Decision<Reminded, ()>, Error> {
         let rang = Reminded::Rang(Ring { due: self.0, at: given.now });
         Ok(Decision { events: vec![Reminded::Scheduled(self.0), rang], reply: () })
+    }
+}
+
+/// More events than the journal takes at a time.
+pub(crate) struct Overfill;
+
+impl Command<Reminder> for Overfill {
+    type Reply = ();
+
+    fn decide(self, _: &Reminder, _: &Given) -> Result<Decision<Reminded, ()>, Error> {
+        Ok(Decision { events: vec![Reminded::Idled; Append::EVENTS_MAX + 1], reply: () })
     }
 }
 
