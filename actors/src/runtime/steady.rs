@@ -26,7 +26,7 @@ impl SteadyTime {
 }
 
 /// Counts how far the system's clock goes forward, whenever it is looked at; what it goes back counts for nothing. What passes
-/// between the last look and the moment at which it is set back is lost: no more than the background looks away for.
+/// between two looks is lost when it is set back between them: no more than the background looks away for.
 pub(super) struct SteadyClock {
     clock: Arc<dyn Clock>,
     seen: Mutex<Seen>,
@@ -87,6 +87,35 @@ mod tests {
         clock.set(Timestamp::MIN);
         assert_eq!(over.left(steady.now()), Duration::ZERO);
         assert!(begun.after(Duration::MAX).left(steady.now()) > Duration::from_secs(1 << 40));
+    }
+
+    /// What it shows has gone by when it is known: meanwhile something happens, once.
+    struct Late {
+        clock: ManualClock,
+        meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    }
+
+    impl Clock for Late {
+        fn now(&self) -> Timestamp {
+            let shown = self.clock.now();
+            let meanwhile = self.meanwhile.lock().expect("no panic while it is held").take();
+            meanwhile.into_iter().for_each(|meanwhile| meanwhile());
+            shown
+        }
+    }
+
+    #[test]
+    fn who_has_looked_first_and_comes_last_lets_nothing_pass_twice() {
+        let clock = Arc::new(Late { clock: ManualClock::new(Timestamp::EPOCH), meanwhile: Mutex::default() });
+        let steady = Arc::new(SteadyClock::of(Arc::clone(&clock) as _));
+        *clock.meanwhile.lock().expect("no panic while it is held") = Some(Box::new({
+            let (clock, steady) = (Arc::clone(&clock), Arc::clone(&steady));
+            move || {
+                clock.clock.advance(Duration::from_secs(1));
+                assert_eq!(steady.now(), SteadyTime(1_000_000));
+            }
+        }));
+        assert_eq!([(); 2].map(|()| steady.now()), [SteadyTime(1_000_000); 2]);
     }
 
     /// Threads that look at it while it is moved on: none of what passes counts twice.

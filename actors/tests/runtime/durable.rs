@@ -3,9 +3,9 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 
-use ionveil_actors::error::{Invalid, Kind};
+use ionveil_actors::error::{Error, Invalid, Kind};
 use ionveil_actors::runtime::{Caller, Limits, Registry, Reply};
-use ionveil_journal::{Journal, LocalJournal};
+use ionveil_journal::{Journal, LocalJournal, codec};
 use uuid::Uuid;
 
 use crate::support::*;
@@ -132,14 +132,49 @@ fn what_depends_on_nothing_is_refused_in_its_turn_too() {
     assert_eq!(refused(takes_no_id, before), (Ok(1), Kind::Invalid));
 
     let before = under_way();
+    let with_id = Caller { command_id: Some(Uuid::from_u128(2)), ..Caller::default() };
+    let has_too_long_a_reply = counters.tell("a", AddAtLength(1), with_id);
+    assert_eq!(refused(has_too_long_a_reply, before), (Ok(2), Kind::Invalid));
+
+    let before = under_way();
     let breaks_its_rules = counters.tell("a", Spoil, Caller::default());
-    assert_eq!(refused(breaks_its_rules, before), (Ok(2), Kind::Unavailable));
+    assert_eq!(refused(breaks_its_rules, before), (Ok(3), Kind::Unavailable));
 
     let before = under_way();
     journal.is_full.store(true, Ordering::SeqCst);
     let is_not_taken = counters.tell("a", Add(1), Caller::default());
-    assert_eq!(refused(is_not_taken, before), (Ok(3), Kind::Overloaded));
-    assert_eq!(total("a"), Ok(3));
+    assert_eq!(refused(is_not_taken, before), (Ok(4), Kind::Overloaded));
+    assert_eq!(total("a"), Ok(4));
+    assert!(runtime.stop(PATIENCE));
+}
+
+/// Its turn comes when the write before it is through, well or not.
+#[test]
+fn what_depends_on_nothing_is_refused_for_its_own_reason_also_when_the_write_before_it_fails() {
+    let disk = Disk::default();
+    let journal = Reluctant::new(Arc::new(LocalJournal::on(disk.clone()).expect("a sound disk")));
+    let (runtime, _) = runtime_on(Arc::clone(&journal) as _, Limits { threads: 1, ..Limits::default() });
+    let counters: Registry<Counter> = Registry::new(&runtime);
+    assert_eq!(wait(counters.tell("a", Add(1), Caller::default())), Ok(1));
+    disk.hold();
+    let by_another = foreign("counter/a", 1, "added", codec::encode(&100i64));
+    journal.submit(by_another, Box::new(drop)).expect("taken");
+    let before = counters.tell("a", Add(2), Caller::default());
+    let with_id = Caller { command_id: Some(Uuid::from_u128(1)), ..Caller::default() };
+    let takes_no_id = counters.tell("a", AddEach(vec![4]), with_id);
+    let (sender, receiver) = mpsc::channel();
+    let answer = counters.ask("a", Signal(sender), Caller::default());
+    receiver.recv_timeout(PATIENCE).expect("handled");
+    journal.is_full.store(true, Ordering::SeqCst);
+    let is_not_taken = counters.tell("a", Add(8), Caller::default());
+    until("it was not taken", || journal.turned_away.load(Ordering::SeqCst) == 1);
+    journal.is_full.store(false, Ordering::SeqCst);
+    disk.release();
+    let kind = |refused: Result<i64, Error>| refused.expect_err("it is refused").kind();
+    assert_eq!(kind(wait(before)), Kind::Unavailable, "the stream has moved");
+    assert_eq!(wait(answer).expect_err("of what never was").kind(), Kind::Unavailable);
+    assert_eq!((kind(wait(takes_no_id)), kind(wait(is_not_taken))), (Kind::Invalid, Kind::Overloaded));
+    assert_eq!(wait(counters.tell("a", Add(16), Caller::default())), Ok(117), "none of it was done");
     assert!(runtime.stop(PATIENCE));
 }
 

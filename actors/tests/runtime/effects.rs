@@ -1,6 +1,6 @@
 //! Effects: at least once, with the same id, and never before the events they follow from are durable.
 
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use ionveil_actors::domain::Timestamp;
@@ -285,5 +285,50 @@ fn an_entity_does_not_leave_with_its_reply_when_an_effect_follows() {
     let a = || wait(reminders.ask("a", Look, Caller::default())).expect("an answer");
     until("it is known that it was delivered", || a().undelivered.is_empty());
     assert_eq!(outside.0.lock().expect("no panic while it is held").all.len(), 1);
+    assert!(runtime.stop(PATIENCE));
+}
+
+/// Has another entity keep the thread busy, and panics.
+struct Rash {
+    counters: Registry<Counter>,
+    block: Mutex<Option<Block>>,
+}
+
+impl EffectHandler<Reminder> for Rash {
+    fn perform(&self, _: &str, id: Uuid, _: Timestamp) -> Performing<Deliver> {
+        let block = self.block.lock().expect("no panic while it is held").take();
+        let counters = self.counters.clone();
+        Box::pin(async move {
+            if let Some(block) = block {
+                drop(counters.tell("blocked", block, Caller::default()));
+                panic!("a test's own panic in an effect");
+            }
+            Deliver(id, true)
+        })
+    }
+}
+
+/// It left memory between the panic and the moment at which it heard of that.
+#[test]
+fn an_entity_stays_in_memory_until_it_knows_that_its_effect_has_panicked() {
+    let limits = Limits { threads: 1, entities_live_max: 1, ..Limits::default() };
+    let (runtime, clock) = runtime_on(Arc::new(LocalJournal::in_memory()), limits);
+    let counters: Registry<Counter> = Registry::new(&runtime);
+    let ((entered, has_entered), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel());
+    let block = Mutex::new(Some(Block(entered, may_go_on)));
+    let reminders = Registry::with_effects(&runtime, Rash { counters: counters.clone(), block });
+    wait(runtime.start_background()).expect("a survey");
+    // On the same thread, where it is there already and comes first.
+    assert_eq!(wait(counters.tell("blocked", AddEach(vec![]), Caller::default())), Ok(0));
+    assert_eq!(wait(reminders.tell("a", RingFor(instant(DUE)), Caller::default())), Ok(()));
+    has_entered.recv_timeout(PATIENCE).expect("the effect has begun");
+    // There is room for one.
+    let other = reminders.tell("b", Count, Caller::default());
+    assert_eq!(runtime.metrics().passivations, 0, "it does not know yet");
+    go_on.send(()).expect("it waits");
+    assert_eq!(wait(other), Ok(0));
+    clock.advance(Duration::from_secs(1));
+    let a = || wait(reminders.ask("a", Look, Caller::default())).expect("an answer");
+    until("it is tried again", || a().undelivered.is_empty());
     assert!(runtime.stop(PATIENCE));
 }

@@ -2,12 +2,12 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ionveil_actors::domain::Timestamp;
 use ionveil_actors::error::Kind;
-use ionveil_actors::runtime::{Caller, Clock, Limits, Registry, Runtime};
-use ionveil_journal::{Journal, LocalJournal};
+use ionveil_actors::runtime::{Caller, Clock, Limits, ManualClock, Registry, Runtime};
+use ionveil_journal::{Journal, LocalJournal, codec};
 
 use crate::support::*;
 
@@ -174,6 +174,93 @@ fn a_timer_that_refuses_is_tried_again_after_longer_and_longer() {
     until("it is woken for that at once", || refusals() == 5);
 }
 
+/// How many are looked after now, in a runtime that does nothing by itself; returns when they are through.
+async fn looked_after(runtime: &Runtime) -> usize {
+    runtime.tick();
+    let looked_after = runtime.metrics().messages_under_way;
+    while runtime.metrics().messages_under_way > 0 {
+        tokio::task::yield_now().await;
+    }
+    looked_after
+}
+
+/// The same as soon as anybody is.
+async fn somebody_looked_after(runtime: &Runtime) -> usize {
+    let begin = Instant::now();
+    loop {
+        match looked_after(runtime).await {
+            0 => assert!(begin.elapsed() < PATIENCE, "nobody is looked after"),
+            some => return some,
+        }
+    }
+}
+
+/// Does nothing by itself, on this thread, and has no idle entity leave.
+fn by_hand(limits: Limits) -> (Arc<Runtime>, Arc<ManualClock>, Registry<Counter>, Registry<Reminder>) {
+    let clock = Arc::new(ManualClock::new(instant(NOW)));
+    let journal = Arc::new(LocalJournal::in_memory());
+    let limits = Limits { idle_after: Duration::MAX, ..limits };
+    let runtime = Runtime::on_this_thread(journal, Arc::clone(&clock) as _, limits);
+    let (counters, reminders) = (Registry::new(&runtime), Registry::new(&runtime));
+    (runtime, clock, counters, reminders)
+}
+
+/// It would be looked at again and again in vain, as quickly as a processor can.
+#[test]
+fn who_waits_for_the_next_try_is_not_looked_after_meanwhile() {
+    actix::System::new().block_on(async {
+        let (runtime, clock, _, reminders) = by_hand(Limits::default());
+        let due = Timestamp::from_micros(TIMID).expect("an instant");
+        clock.set(due);
+        assert_eq!(runtime.start_background().await, Ok(()));
+        assert_eq!(reminders.tell("a", Schedule(due), Caller::default()).await, Ok(1));
+        assert_eq!((looked_after(&runtime).await, looked_after(&runtime).await), (1, 0));
+        clock.advance(Duration::from_millis(125));
+        assert_eq!((looked_after(&runtime).await, looked_after(&runtime).await), (1, 0), "it has waited enough");
+        // When it has waited again it is not due any more.
+        clock.set(due.saturating_add_micros(-3_600_000_000));
+        assert_eq!(looked_after(&runtime).await, 0, "it waits all the same");
+        clock.advance(Duration::from_millis(250));
+        assert_eq!((looked_after(&runtime).await, looked_after(&runtime).await), (1, 0));
+        clock.set(due);
+        assert_eq!((looked_after(&runtime).await, looked_after(&runtime).await), (1, 0), "it is again");
+    });
+}
+
+/// Its source grew, so it was looked after before it was to be, and after that no more.
+#[test]
+fn who_is_looked_after_too_early_is_looked_after_again_in_time() {
+    actix::System::new().block_on(async {
+        let (runtime, clock, counters, _reminders) = by_hand(Limits::default());
+        assert_eq!(runtime.start_background().await, Ok(()));
+        assert_eq!(counters.tell("a", Add(EXPLODING), Caller::default()).await, Ok(EXPLODING));
+        // That its source has grown is said behind the reply.
+        assert_eq!((somebody_looked_after(&runtime).await, looked_after(&runtime).await), (1, 1));
+        assert_eq!((looked_after(&runtime).await, runtime.metrics().panics), (0, 2));
+        assert_eq!(counters.tell("a", Add(1), Caller::default()).await, Ok(EXPLODING + 1));
+        assert_eq!((somebody_looked_after(&runtime).await, looked_after(&runtime).await), (1, 0));
+        assert_eq!(runtime.metrics().panics, 2, "it is left alone");
+        clock.advance(Duration::from_millis(125));
+        assert_eq!((looked_after(&runtime).await, runtime.metrics().panics), (1, 3));
+    });
+}
+
+#[test]
+fn who_is_due_while_there_is_no_room_is_woken_when_there_is() {
+    actix::System::new().block_on(async {
+        let (runtime, clock, counters, reminders) = by_hand(Limits { system_messages_max: 1, ..Limits::default() });
+        assert_eq!(runtime.start_background().await, Ok(()));
+        let at = instant("2026-03-01T13:00:00Z");
+        assert_eq!(reminders.tell("a", Schedule(at), Caller::default()).await, Ok(1));
+        clock.set(at);
+        let other = counters.tell("b", AddEach(vec![]), Caller::default());
+        assert_eq!((looked_after(&runtime).await, runtime.metrics().wakes), (1, 0), "that was the other message");
+        assert_eq!((other.await, looked_after(&runtime).await), (Ok(0), 0));
+        clock.advance(Duration::from_millis(100));
+        assert_eq!((looked_after(&runtime).await, runtime.metrics().wakes), (1, 1));
+    });
+}
+
 /// When the events could not be written, the entity was only looked after when the state that never was would have been due.
 #[test]
 fn an_entity_whose_write_failed_is_woken_for_what_its_stream_says() {
@@ -303,6 +390,60 @@ fn who_begins_the_background_a_second_time_waits_for_what_the_first_one_finds_ou
     assert_eq!((wait(first), wait(third)), (Ok(()), Ok(())));
     world.clock.set(instant("2026-03-01T13:00:00Z"));
     until("it rings", || world.runtime.metrics().wakes == 1);
+}
+
+/// Also while the journal is read, and when whoever was the first waits no more.
+#[test]
+fn who_begins_the_background_a_second_time_waits_until_the_last_stream_is_read() {
+    let journal = Reluctant::new(Arc::new(LocalJournal::in_memory()));
+    // So much of others that the journal is not read as a whole.
+    for number in 0..9 {
+        let other = foreign("counter/b", number, "added", codec::encode(&1i64));
+        journal.submit(other, Box::new(drop)).expect("taken");
+    }
+    foreign_schedule(journal.as_ref(), "a", 0, "2026-03-01T13:00:00Z");
+    let (runtime, clock) = runtime_on(Arc::clone(&journal) as _, Limits { threads: 1, ..Limits::default() });
+    let _reminders: Registry<Reminder> = Registry::new(&runtime);
+    let ((entered, has_entered), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel());
+    *journal.behind_next_read.lock().expect("no panic while it is held") = Some(Box::new(move || {
+        let _ = entered.send(());
+        let _ = may_go_on.recv_timeout(PATIENCE);
+    }));
+    drop(runtime.start_background());
+    has_entered.recv_timeout(PATIENCE).expect("the stream is read");
+    let mut others = [runtime.start_background(), runtime.start_background()];
+    for _ in 0..100 {
+        assert_eq!(wait(runtime.run_blocking(|| Ok(()))), Ok(()));
+        assert!(!others.iter_mut().any(|other| !is_pending(other)), "it is not known yet what is to be done");
+    }
+    go_on.send(()).expect("it waits");
+    assert_eq!(others.map(wait), [Ok(()), Ok(())]);
+    clock.set(instant("2026-03-01T13:00:00Z"));
+    until("it rings", || runtime.metrics().wakes == 1);
+    assert!(runtime.stop(PATIENCE));
+}
+
+/// What is to be done is not found out any more, and both are told so.
+#[test]
+fn stopping_waits_for_nobody_who_begins_the_background_when_it_is_too_late() {
+    let world = World::new();
+    world.disk.hold();
+    let under_way = world.add("a", 1);
+    world.disk.await_begun(1);
+    let (first, second) = (world.runtime.start_background(), world.runtime.start_background());
+    let stopping = std::thread::spawn({
+        let runtime = Arc::clone(&world.runtime);
+        move || runtime.stop(PATIENCE)
+    });
+    // Once the door is shut, blocking work is turned away.
+    until("the door is shut", || wait(world.runtime.run_blocking(|| Ok(()))).is_err());
+    let third = world.runtime.start_background();
+    world.disk.release();
+    assert!(stopping.join().expect("does not panic"), "everything had its reply");
+    assert_eq!(wait(under_way), Ok(1));
+    for refused in [first, second, third] {
+        assert_eq!(wait(refused).expect_err("shutting down").kind(), Kind::Unavailable);
+    }
 }
 
 /// The background counted as begun, and what was in the journal was not looked after before the next start.

@@ -7,6 +7,7 @@ use ionveil_actors::error::{Corrupt, Error, Invalid};
 use ionveil_actors::runtime::{Aggregate, Caller, Command, Decision, Event, Given, Query, ReplyCodec};
 use ionveil_journal::StreamKind;
 use ionveil_journal::codec::{self, DecodeError};
+use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Default)]
 pub(crate) struct Counter {
@@ -95,6 +96,33 @@ impl Command<Counter> for AddEach {
     fn decide(self, counter: &Counter, _: &Given) -> Decided<i64> {
         let reply = counter.total + self.0.iter().sum::<i64>();
         Ok(Decision { events: self.0.into_iter().map(Counted::Added).collect(), reply })
+    }
+}
+
+/// Replies as [`Add`], in more bytes than are kept.
+pub(crate) struct AddAtLength(pub(crate) i64);
+
+#[derive(Serialize, Deserialize)]
+struct Lengthy(i64, Vec<u8>);
+
+impl From<i64> for Lengthy {
+    fn from(total: i64) -> Self {
+        Lengthy(total, vec![0; 1 << 20])
+    }
+}
+
+impl From<Lengthy> for i64 {
+    fn from(Lengthy(total, _): Lengthy) -> Self {
+        total
+    }
+}
+
+impl Command<Counter> for AddAtLength {
+    type Reply = i64;
+    const REPLY: Option<ReplyCodec<i64>> = Some(ReplyCodec::stored_as::<Lengthy, 1>());
+
+    fn decide(self, counter: &Counter, given: &Given) -> Decided<i64> {
+        Add(self.0).decide(counter, given)
     }
 }
 

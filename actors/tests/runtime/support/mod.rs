@@ -129,7 +129,7 @@ impl World {
 }
 
 #[track_caller]
-fn foreign(stream: &str, expected: u64, event_type: &'static str, payload: Vec<u8>) -> Append {
+pub(crate) fn foreign(stream: &str, expected: u64, event_type: &'static str, payload: Vec<u8>) -> Append {
     Append {
         stream: stream.parse().expect("a stream"),
         expected: Sequence::new(expected),

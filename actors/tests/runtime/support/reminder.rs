@@ -121,6 +121,8 @@ pub(crate) const EXPLOSIVE: Timestamp = Timestamp::MIN;
 /// asked when that is.
 pub(crate) const REFUSED: i64 = 1;
 pub(crate) const UNSPEAKABLE: i64 = 2;
+/// Refuses to ring too, and nobody counts it.
+pub(crate) const TIMID: i64 = 3;
 /// How often a timer has refused to ring, in all tests together.
 pub(crate) static REFUSALS: AtomicUsize = AtomicUsize::new(0);
 
@@ -136,6 +138,9 @@ impl Timed for Reminder {
         if self.scheduled.iter().any(|due| due.as_micros() == REFUSED) {
             REFUSALS.fetch_add(1, Ordering::SeqCst);
             return Err(Invalid::new("due", REFUSED, "any other instant").into());
+        }
+        if self.scheduled.iter().any(|due| due.as_micros() == TIMID) {
+            return Err(Invalid::new("due", TIMID, "any other instant").into());
         }
         if self.scheduled.contains(&STUCK) {
             return Ok(vec![Reminded::Idled]);
