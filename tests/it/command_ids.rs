@@ -35,8 +35,13 @@ fn instant(minutes: i64) -> Timestamp {
 
 /// Does nothing by itself, and takes a snapshot of every entity after a few events.
 fn open(dir: &Path) -> IonVeil {
+    open_in(dir, 60)
+}
+
+/// The same, so many minutes after noon.
+fn open_in(dir: &Path, minutes: i64) -> IonVeil {
     let limits = Limits { snapshot_events: 4, ..Limits::default() };
-    let clock = Arc::new(ManualClock::new(instant(60)));
+    let clock = Arc::new(ManualClock::new(instant(minutes)));
     let config = Config::at(dir).without_background().with_limits(limits).with_clock(clock);
     IonVeil::open(config).expect("it opens")
 }
@@ -221,6 +226,27 @@ fn every_call_that_takes_an_id_is_done_once_and_answered_as_first() {
     assert_eq!(journal.stat().snapshots, 0);
     drop(journal);
     all_again("from events");
+}
+
+/// Rules and policies are other ones by then, and the clock shows another instant: no call says any of that.
+#[test]
+fn what_has_changed_since_is_no_reason_to_refuse_a_retry() {
+    let dir = TempDir::new().expect("a directory");
+    let things = things(dir.path());
+    let calls = calls(&things);
+    let ionveil = open(dir.path());
+    let answers: Vec<String> =
+        calls.iter().enumerate().map(|(number, (_, call))| call(&with_id(&ionveil, number))).collect();
+    blocking::SlaMonitorService::new(&ionveil).add_rule(rule("three")).expect("stored");
+    blocking::EscalationManager::new(&ionveil).set_policy(&org(), escalation_policy("third")).expect("set");
+    blocking::PolicyEngine::new(&ionveil).configure(&org(), PolicyScenario::default()).expect("configured");
+    let written = events(&ionveil);
+    drop(ionveil);
+    let later = open_in(dir.path(), 600).acting_as("bob").expect("a name");
+    for (number, ((name, call), first)) in calls.iter().zip(&answers).enumerate() {
+        assert_eq!(&call(&with_id(&later, number)), first, "{name}");
+    }
+    assert_eq!(events(&later), written);
 }
 
 /// Each of those calls that says something, with something else to say: the refusal.
