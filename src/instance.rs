@@ -331,7 +331,8 @@ impl IonVeil {
     ///
     /// Which methods take an id stands with them; all others that change something refuse it as `invalid`. One id is for one
     /// call: another one under the same id, of another sort or with something else to say, is `invalid` and not carried out.
-    /// Questions do not look at it.
+    /// An instant that the call itself brings (`PolicyEngine::at`, `IncidentCheck::current_time`) is part of what it says: keep
+    /// it for the retry instead of looking at the clock again. Questions do not look at the id.
     ///
     /// ```
     /// # use ionveil::{Config, IonVeil, blocking};
