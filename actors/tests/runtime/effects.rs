@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use ionveil_actors::domain::Timestamp;
-use ionveil_actors::runtime::{Caller, EffectHandler, Limits, Performing, Registry, Runtime};
+use ionveil_actors::runtime::{Caller, EffectHandler, Limits, ManualClock, Performing, Registry, Runtime};
 use ionveil_journal::{Journal, LocalJournal};
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -331,4 +331,38 @@ fn an_entity_stays_in_memory_until_it_knows_that_its_effect_has_panicked() {
     let a = || wait(reminders.ask("a", Look, Caller::default())).expect("an answer");
     until("it is tried again", || a().undelivered.is_empty());
     assert!(runtime.stop(PATIENCE));
+}
+
+/// It was looked after again and again in vain, as quickly as a processor can, until another effect was over.
+#[test]
+fn who_is_to_try_an_effect_again_while_there_is_no_room_waits_until_there_is() {
+    actix::System::new().block_on(async {
+        let clock = Arc::new(ManualClock::new(instant(DUE)));
+        let journal = Arc::new(LocalJournal::in_memory());
+        let runtime = Runtime::on_this_thread(journal, Arc::clone(&clock) as _, Limits::default());
+        let outside = Outside::default();
+        let delivered = || outside.0.lock().expect("no panic while it is held");
+        let reminders: Registry<Reminder> = Registry::with_effects(&runtime, outside.clone());
+        assert_eq!(runtime.start_background().await, Ok(()));
+        let go_on = Arc::new(Notify::new());
+        delivered().failing = 1;
+        for number in 0..=72 {
+            // The first one comes last in its list.
+            let due = instant(DUE).saturating_add_micros(-number);
+            assert_eq!(reminders.tell("a", RingFor(due), Caller::default()).await, Ok(()));
+            while delivered().all.len() as i64 <= number {
+                tokio::task::yield_now().await;
+            }
+            delivered().until = Some(Arc::clone(&go_on));
+        }
+        clock.advance(Duration::from_millis(125));
+        looked_after(&runtime).await;
+        assert_eq!((looked_after(&runtime).await, delivered().all.len()), (0, 73));
+        delivered().until = None;
+        go_on.notify_waiters();
+        while !reminders.ask("a", Look, Caller::default()).await.expect("an answer").undelivered.is_empty() {
+            looked_after(&runtime).await;
+        }
+        assert_eq!(delivered().all.len(), 74, "one of them twice");
+    });
 }

@@ -174,17 +174,7 @@ fn a_timer_that_refuses_is_tried_again_after_longer_and_longer() {
     until("it is woken for that at once", || refusals() == 5);
 }
 
-/// How many are looked after now, in a runtime that does nothing by itself; returns when they are through.
-async fn looked_after(runtime: &Runtime) -> usize {
-    runtime.tick();
-    let looked_after = runtime.metrics().messages_under_way;
-    while runtime.metrics().messages_under_way > 0 {
-        tokio::task::yield_now().await;
-    }
-    looked_after
-}
-
-/// The same as soon as anybody is.
+/// As [`looked_after`], as soon as anybody is.
 async fn somebody_looked_after(runtime: &Runtime) -> usize {
     let begin = Instant::now();
     loop {

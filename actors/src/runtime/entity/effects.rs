@@ -39,8 +39,12 @@ enum Progress {
 }
 
 impl InHand {
-    /// When the first of those that are over would have to be tried again.
+    /// When the first of those that are over would have to be tried again. Not while there is no room: who is done next makes
+    /// some, and then this is asked again.
     pub(super) fn next_retry(&self) -> Option<SteadyTime> {
+        if self.busy() >= EFFECTS_MAX {
+            return None;
+        }
         let again = self.0.values().filter_map(|(_, progress)| match progress {
             Progress::Over { again_at } => Some(*again_at),
             Progress::NotBegun(_) | Progress::UnderWay => None,

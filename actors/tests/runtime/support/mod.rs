@@ -157,6 +157,16 @@ pub(crate) fn foreign_schedule(journal: &dyn Journal, id: &str, expected: u64, a
     assert!(matches!(outcome, Ok(Outcome::Committed(_))), "{outcome:?}");
 }
 
+/// How many are looked after now, in a runtime that does nothing by itself; returns when they are through.
+pub(crate) async fn looked_after(runtime: &Runtime) -> usize {
+    runtime.tick();
+    let looked_after = runtime.metrics().messages_under_way;
+    while runtime.metrics().messages_under_way > 0 {
+        tokio::task::yield_now().await;
+    }
+    looked_after
+}
+
 pub(crate) fn runtime_on(journal: Arc<dyn Journal>, limits: Limits) -> (Arc<Runtime>, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::new(NOW.parse().expect("an instant")));
     let runtime = Runtime::start(journal, Arc::clone(&clock) as _, limits).expect("threads");
