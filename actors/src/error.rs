@@ -145,6 +145,11 @@ impl Error {
         }
     }
 
+    /// Nothing is known of when it is of use to try again.
+    pub(crate) fn unavailable(reason: impl Into<String>, outcome_known: bool) -> Self {
+        Error::Unavailable { reason: reason.into(), outcome_known, retry_after: None }
+    }
+
     /// The kind, for programs.
     pub fn kind(&self) -> Kind {
         match self {

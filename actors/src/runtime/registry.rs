@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::abilities::{EffectHandler, Effectful};
 use super::aggregate::{Aggregate, Caller, Command, Given, Query};
-use super::entity::{Entity, HandlerPerformer, Job, Parts, Performer, ReplyTo, Retire, Work, unavailable};
+use super::entity::{Entity, HandlerPerformer, Job, Parts, Performer, ReplyTo, Retire, Work};
 use super::gate::{Admitted, Pass, Refused, Room};
 use super::incarnation::Incarnation;
 use super::metrics::Metrics;
@@ -545,6 +545,6 @@ impl Shared {
 fn refusal(queue: &'static str, refused: Refused) -> Error {
     match refused {
         Refused::Full { max } => Error::Overloaded { queue, len_max: max, retry_after: RETRY_AFTER },
-        Refused::Closed => unavailable("the system is shutting down", true),
+        Refused::Closed => Error::unavailable("the system is shutting down", true),
     }
 }

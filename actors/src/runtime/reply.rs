@@ -5,7 +5,6 @@ use std::task::{Context, Poll};
 
 use tokio::sync::oneshot;
 
-use super::entity::unavailable;
 use crate::error::Error;
 
 /// A future that any executor can drive, or that may be dropped: the message is on its way without it.
@@ -30,7 +29,7 @@ impl<R> Future for Reply<R> {
         match &mut self.0 {
             Ok(receiver) => Pin::new(receiver).poll(context).map(|reply| {
                 // A reply that was dropped: the handler panicked, or the actor was stopped before it was done.
-                reply.unwrap_or_else(|_| Err(unavailable("the entity failed before it replied", false)))
+                reply.unwrap_or_else(|_| Err(Error::unavailable("the entity failed before it replied", false)))
             }),
             Err(refused) => Poll::Ready(Err(refused.take().expect("a future is not polled after it is ready"))),
         }

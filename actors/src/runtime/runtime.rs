@@ -6,73 +6,19 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr};
-use ionveil_journal::{Journal, Position, Sequence, StreamId};
+use ionveil_journal::Journal;
 use std::hash::{BuildHasher, RandomState};
 use tokio::sync::watch;
 
 use super::aggregate::Aggregate;
 use super::clock::Clock;
-use super::entity::{Entity, Parts, unavailable, when_settled};
+use super::entity::{Entity, Parts, when_settled};
+use super::limits::Limits;
 use super::metrics::Metrics;
 use super::reply::{Reply, reply_channel};
-use super::shared::Shared;
+use super::shared::{Quarantined, Shared};
 use super::threads::Threads;
-use crate::domain::Timestamp;
 use crate::error::Error;
-
-/// Bounds on what may be under way and in memory. Beyond them askers are told `overloaded`; nothing queues without end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Arbiter threads that entities live on; at least one is started.
-    pub threads: usize,
-    /// Most messages under way to one entity.
-    pub entity_messages_max: usize,
-    /// Most messages under way in the whole runtime.
-    pub system_messages_max: usize,
-    /// Most entities of one kind in memory. Beyond it those that were not used for longest leave; those with messages under
-    /// way stay, so that as many more as there are messages may live.
-    pub entities_live_max: usize,
-    /// An entity that was not used for so long leaves memory, while background work is on.
-    pub idle_after: Duration,
-    /// Most entities that are rebuilt at a time; the others wait in line.
-    pub recoveries_max: usize,
-    /// A snapshot is taken after so many events, and of large states more seldom.
-    pub snapshot_events: u64,
-}
-
-impl Default for Limits {
-    /// One thread per core but one, which the journal's writer keeps busy, 1,024 messages per entity, 65,536 in all, 100,000
-    /// entities of a kind in memory, gone after ten minutes, 2 rebuilt at a time per core, a snapshot every 1,000 events.
-    fn default() -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Limits {
-            threads: cores.saturating_sub(1).max(1),
-            entity_messages_max: 1_024,
-            system_messages_max: 65_536,
-            entities_live_max: 100_000,
-            idle_after: Duration::from_secs(600),
-            recoveries_max: 2 * cores,
-            snapshot_events: 1_000,
-        }
-    }
-}
-
-/// An entity that cannot be rebuilt, or that cannot follow its source. It refuses everything as `corrupt`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Quarantined {
-    /// Whose.
-    pub entity: StreamId,
-    /// The stream that holds the event: its own, or the source's.
-    pub stream: String,
-    /// The first event that cannot be applied.
-    pub sequence: Sequence,
-    /// Where that lies; [`Position::NONE`] when it cannot be read.
-    pub position: Position,
-    /// What is wrong with it.
-    pub cause: String,
-    /// When that was found out.
-    pub since: Timestamp,
-}
 
 /// Threads that have nothing to do get this long to end, also when the time for draining is up.
 const JOIN_MIN: Duration = Duration::from_millis(100);
@@ -166,7 +112,8 @@ impl Runtime {
             let surveyed = survey.wait_for(|is_through| *is_through).await.map(drop);
             drop(pass);
             // An asker that went away wants no reply.
-            let _ = sender.send(surveyed.map_err(|_| unavailable("what is to be done could not be found out", true)));
+            let _ = sender
+                .send(surveyed.map_err(|_| Error::unavailable("what is to be done could not be found out", true)));
         });
         reply
     }

@@ -16,12 +16,29 @@ use super::attention::Attention;
 use super::clock::Clock;
 use super::gate::{Gate, Pass};
 use super::ids::Ids;
+use super::limits::Limits;
 use super::metrics::{Counters, Metrics};
-use super::runtime::{Limits, Quarantined};
 use super::state_snapshot::{self, Taken};
 use super::steady::SteadyClock;
 use crate::domain::Timestamp;
 use crate::error::Error;
+
+/// An entity that cannot be rebuilt, or that cannot follow its source. It refuses everything as `corrupt`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quarantined {
+    /// Whose.
+    pub entity: StreamId,
+    /// The stream that holds the event: its own, or the source's.
+    pub stream: String,
+    /// The first event that cannot be applied.
+    pub sequence: Sequence,
+    /// Where that lies; [`Position::NONE`] when it cannot be read.
+    pub position: Position,
+    /// What is wrong with it.
+    pub cause: String,
+    /// When that was found out.
+    pub since: Timestamp,
+}
 
 pub(super) struct Shared {
     pub(super) journal: Arc<dyn Journal>,

@@ -15,7 +15,7 @@ use super::super::notes::CommandAnswered;
 use super::super::shared::Followers;
 use super::super::state_snapshot::Taken;
 use super::under_way::{Behind, Called, UnderWay};
-use super::{Entity, ReplyTo, Stage, refusal, unavailable};
+use super::{Entity, ReplyTo, Stage, refusal};
 use crate::error::{Error, Invalid};
 
 impl<A: Aggregate> Entity<A> {
@@ -135,7 +135,8 @@ impl<A: Aggregate> Entity<A> {
             Err(problem) => {
                 self.shared.counters.faults.add(1);
                 tracing::error!(stream = %self.stream, problem, "a decision breaks the entity's own rules; it is not written");
-                let fault = unavailable(&format!("the entity decided what it does not accept itself: {problem}"), true);
+                let fault =
+                    Error::unavailable(format!("the entity decided what it does not accept itself: {problem}"), true);
                 self.fail(fault.clone());
                 self.in_turn(move || settled(Some(fault)));
                 return false;
@@ -234,7 +235,7 @@ impl<A: Aggregate> Entity<A> {
             if writes.failed.load(Ordering::Acquire) == failures_seen {
                 Ok(())
             } else {
-                Err(unavailable("events that this answer depends on could not be written", true))
+                Err(Error::unavailable("events that this answer depends on could not be written", true))
             }
         };
         if self.writes.under_way.load(Ordering::Acquire) == 0 {
@@ -245,7 +246,9 @@ impl<A: Aggregate> Entity<A> {
             // It has just come through, or its writer went without telling.
             fence(Ordering::Acquire);
             let is_through = self.writes.under_way.load(Ordering::Acquire) == 0;
-            return called(is_through.then_some(()).ok_or_else(|| unavailable("the journal's writer stopped", true)));
+            return called(
+                is_through.then_some(()).ok_or_else(|| Error::unavailable("the journal's writer stopped", true)),
+            );
         };
         if let Err(called) = behind.wait(called) {
             called(Ok(()));
@@ -278,12 +281,12 @@ fn settle(outcome: Outcome) -> Result<Written, Error> {
     match outcome {
         Outcome::Committed(written) | Outcome::AlreadyCommitted(written) => Ok(written),
         Outcome::Conflict { head } => {
-            Err(unavailable(&format!("another writer has moved the stream to sequence {head}"), true))
+            Err(Error::unavailable(format!("another writer has moved the stream to sequence {head}"), true))
         }
-        Outcome::Fenced { epoch } => Err(unavailable(&format!("epoch {epoch} has taken over the stream"), true)),
+        Outcome::Fenced { epoch } => Err(Error::unavailable(format!("epoch {epoch} has taken over the stream"), true)),
         Outcome::Rejected(error) => Err(error.into()),
         Outcome::Unknown { cause } => {
-            Err(unavailable(&format!("whether the events were written is not known: {cause}"), false))
+            Err(Error::unavailable(format!("whether the events were written is not known: {cause}"), false))
         }
     }
 }

@@ -10,7 +10,7 @@ use super::super::aggregate::{Aggregate, Caller};
 use super::super::shared::Shared;
 use super::deciding::Write;
 use super::loading::when_settled;
-use super::{Entity, Job, Stage, Work, unavailable};
+use super::{Entity, Job, Stage, Work};
 use crate::domain::Timestamp;
 use crate::error::Error;
 
@@ -124,7 +124,7 @@ async fn read(shared: Arc<Shared>, sources: Vec<(StreamId, Sequence)>) -> Result
     when_settled(&shared).await?;
     let journal = Arc::clone(&shared.journal);
     let reading = move || read_page(journal.as_ref(), &sources);
-    shared.blocking(reading).await.unwrap_or_else(|| Err(unavailable("reading the sources panicked", true)))
+    shared.blocking(reading).await.unwrap_or_else(|| Err(Error::unavailable("reading the sources panicked", true)))
 }
 
 fn read_page(journal: &dyn Journal, sources: &[(StreamId, Sequence)]) -> Result<Page, Error> {

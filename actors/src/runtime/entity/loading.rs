@@ -11,7 +11,7 @@ use super::super::aggregate::Aggregate;
 use super::super::incarnation::Incarnation;
 use super::super::recovery::recover;
 use super::super::shared::Shared;
-use super::{Entity, Job, Stage, unavailable};
+use super::{Entity, Job, Stage};
 use crate::error::Error;
 
 impl<A: Aggregate> Entity<A> {
@@ -65,7 +65,7 @@ async fn load<A: Aggregate>(
     prepared: Option<Box<Incarnation<A>>>,
 ) -> Result<Incarnation<A>, Error> {
     let permit = Arc::clone(&shared.recoveries).acquire_owned().await;
-    let permit = permit.map_err(|_| unavailable("the system is shutting down", true))?;
+    let permit = permit.map_err(|_| Error::unavailable("the system is shutting down", true))?;
     shared.counters.recoveries.add(1);
     let recovered = match when_settled(&shared).await {
         Ok(()) => {
@@ -76,7 +76,10 @@ async fn load<A: Aggregate>(
                     _ => recover::<A>(shared.journal.as_ref(), &stream),
                 }
             };
-            shared.blocking(recovering).await.unwrap_or_else(|| Err(unavailable("replaying the stream panicked", true)))
+            shared
+                .blocking(recovering)
+                .await
+                .unwrap_or_else(|| Err(Error::unavailable("replaying the stream panicked", true)))
         }
         Err(error) => Err(error),
     };
@@ -102,7 +105,7 @@ pub(in super::super) async fn when_settled(shared: &Shared) -> Result<(), Error>
     shared.journal.when_durable(Box::new(move |durable| {
         let _ = settled.send(durable);
     }))?;
-    has_settled.await.map_err(|_| unavailable("the journal's writer stopped", true))??;
+    has_settled.await.map_err(|_| Error::unavailable("the journal's writer stopped", true))??;
     Ok(())
 }
 

@@ -243,7 +243,7 @@ impl<A: Aggregate> Entity<A> {
         }
         self.shared.counters.panics.add(1);
         tracing::error!(stream = %self.stream, "the entity panicked; it is rebuilt from the journal");
-        self.fail(unavailable("the entity failed and is being rebuilt", true));
+        self.fail(Error::unavailable("the entity failed and is being rebuilt", true));
     }
 
     /// From now on it refuses everything with `error`, until it is rebuilt: by the next message, or after a while if it
@@ -269,10 +269,6 @@ fn refusal(error: &Error, retry_at: Option<SteadyTime>, now: SteadyTime) -> Erro
         }
         _ => error.clone(),
     }
-}
-
-pub(super) fn unavailable(reason: &str, outcome_known: bool) -> Error {
-    Error::Unavailable { reason: reason.to_owned(), outcome_known, retry_after: None }
 }
 
 impl<A: Aggregate> Actor for Entity<A> {
